@@ -35,9 +35,10 @@ export interface SinkContext {
 export interface SinkWriter {
   /**
    * Writes the batch in its order. Resolves when the sink has taken all of it; several writes may be in flight, at
-   * most `maxInFlight`, and they take effect in the order of the calls. A rejection says that nothing after the first
-   * refused item took effect (`index`), or, without an index, that the outcome is unknown: the actor fails and the
-   * batch comes again, in order, over a new connection, after the old one is certain to be dead.
+   * most `maxInFlight`, and they take effect in the order of the calls. A `SinkRefusal` names the items that the sink
+   * refused: every other item of this write took effect, in its place, and so may later writes have: nothing is to be
+   * written again. Any other rejection says that the outcome is unknown (later writes in flight are rejected too): the
+   * actor fails and the batch comes again, in order, over a new connection, after the old one is certain to be dead.
    */
   write(items: readonly SinkItem[]): Promise<void>
   readonly maxInFlight: number
@@ -47,15 +48,30 @@ export interface SinkWriter {
   close(): Promise<void>
 }
 
-/** One item that the sink refuses and always will; the items before it took effect, it and those after it did not. */
+/** One item that a sink refused. */
+export interface RefusedItem {
+  readonly index: number
+  readonly message: string
+}
+
+/**
+ * Items that the sink refuses and always will (dead letters; never retried). The other items of the same write took
+ * effect: pipelined commands are carried out to the end, so a sink cannot promise that those behind the first refused
+ * item did not. Order by key holds all the same: what is refused is never written later, behind its successors.
+ */
 export class SinkRefusal extends Error {
+  /** Ascending by index; at least one. */
+  readonly refused: readonly RefusedItem[]
+
   constructor(
+    /** The first refused item. */
     readonly index: number,
     message: string,
-    options?: { cause?: unknown },
+    options?: { readonly cause?: unknown; readonly refused?: readonly RefusedItem[] },
   ) {
-    super(message, options)
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'SinkRefusal'
+    this.refused = options?.refused ?? [{ index, message }]
   }
 }
 
