@@ -19,7 +19,7 @@ export interface ReplicationConnectionOptions {
   /** Host, port, user, … as `pg` takes them. */
   readonly client: pg.ClientConfig
   readonly world: World
-  /** Bytes of the read buffer; default 1 MiB. TLS connections read as TLS gives (16 KiB). */
+  /** Bytes of the read buffer; default 256 KiB. TLS connections read as TLS gives (16 KiB). */
   readonly readBuffer?: number
   /** ms to wait after a chunk before the next read; default 1; 0 reads at once. */
   readonly pace?: number
@@ -79,7 +79,7 @@ interface RawConnection {
 
 /** Connects with `replication=database`. @throws what `pg` throws: DatabaseError, or the socket's error */
 export async function connectReplication(options: ReplicationConnectionOptions): Promise<ReplicationConnection> {
-  const reading = new LargeReads(options.readBuffer ?? 1024 * 1024)
+  const reading = new LargeReads(options.readBuffer ?? 256 * 1024)
   const config = {
     ...options.client,
     replication: 'database',
@@ -137,10 +137,10 @@ function takeOver(
 
   const walker = createMessageWalker((type, bytes, start, end) => {
     if (state === 'over') return
-    if (type === COPY_DATA) return onCopyData(bytes, start, end)
-    if (type === ERROR) return lost(databaseError(bytes, start, end))
-    if (type === COPY_BOTH) return begin()
-    if (type === COPY_DONE || type === COMMAND_COMPLETE) return lost(new Error('the server ended the stream'))
+    if (type === COPY_DATA) onCopyData(bytes, start, end)
+    else if (type === ERROR) lost(databaseError(bytes, start, end))
+    else if (type === COPY_BOTH) begin()
+    else if (type === COPY_DONE || type === COMMAND_COMPLETE) lost(new Error('the server ended the stream'))
     // ParameterStatus, notices and what later versions add carry nothing for us.
   })
 
@@ -152,7 +152,7 @@ function takeOver(
 
   function onCopyData(bytes: Uint8Array, start: number, end: number): void {
     const kind = bytes[start]
-    if (kind === XLOG_DATA) return handlers.data(bytes, start + XLOG_HEADER, end)
+    if (kind === XLOG_DATA) handlers.data(bytes, start + XLOG_HEADER, end)
     if (kind !== KEEPALIVE) return
     const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start)
     handlers.keepalive(view.getBigUint64(1), view.getUint8(17) === 1)
@@ -186,11 +186,13 @@ function takeOver(
   /** `emptied`: the read did not fill the buffer, so the socket held nothing more. */
   function afterChunk(emptied: boolean): void {
     if (state !== 'streaming') return
-    if (walker.held) return pause()
-    if (!emptied) return resume()
-    guarded(() => handlers.drained())
-    if (pace === 0 || walker.held) return walker.held ? pause() : resume()
+    if (emptied && !walker.held) guarded(() => handlers.drained())
+    if (!walker.held && (!emptied || pace === 0)) {
+      resume()
+      return
+    }
     pause()
+    if (walker.held) return
     world.setTimer(pace, () => {
       if (!walker.held) resume()
     })
