@@ -1,0 +1,301 @@
+/**
+ * The one schema of a pipeline. It checks the YAML file and the TypeScript form alike, fills in the defaults, and its
+ * descriptions are the JSON Schema that editors read (`troupe validate --schema`).
+ *
+ * What concerns two keys at once (a name in `from` that is no source) is checked in resolve.ts.
+ */
+import { z } from 'zod'
+import type { ProcessorHandler } from '../processor/processor.js'
+import { isHandler } from './define.js'
+import { address, duration, flag, integer, namePattern, share, strings, template, text } from './scalar.js'
+
+export const operations = [
+  'insert',
+  'update',
+  'delete',
+  'truncate',
+  'read',
+  'message',
+  'append',
+  'publish',
+  'set',
+  'expire',
+] as const
+
+const policy = z.enum(['if-missing', 'never'])
+const placement = z
+  .enum(['inline', 'thread'])
+  .meta({ description: 'Where the reader runs: `inline` on the main thread (default), or on a worker `thread`.' })
+  .prefault('inline')
+
+const postgresSource = z
+  .strictObject({
+    kind: z.literal('postgres'),
+    url: address(['postgres', 'postgresql'], {
+      description:
+        'Server, user and database: postgres://user:password@host:port/database?sslmode=… The user needs REPLICATION.',
+    }),
+    publication: text({
+      what: 'the name of a publication',
+      pattern: /^[^\0]{1,63}$/,
+      description: 'The publication to read; default `troupe_<pipeline>_<source>`.',
+    }).optional(),
+    createPublication: policy
+      .meta({
+        description:
+          '`if-missing` creates the publication for `tables`; `never` refuses a missing one. Default `if-missing` when `tables` is given, else `never`.',
+      })
+      .optional(),
+    tables: strings({
+      what: 'a table as schema.table',
+      pattern: /^[^.\0]+\.[^\0]+$/,
+      max: 10_000,
+      description: 'Tables as schema.table: for a publication that Troupe creates, and checked before the start.',
+    }).prefault([]),
+    slot: text({
+      what: 'the name of a replication slot: 1 to 63 of a-z, 0-9 and _',
+      pattern: /^[a-z0-9_]{1,63}$/,
+      description: 'The replication slot; default `troupe_<pipeline>_<source>`.',
+    }).optional(),
+    createSlot: policy
+      .meta({ description: '`if-missing` (default) creates the slot; `never` refuses a missing one.' })
+      .prefault('if-missing'),
+    onGap: z
+      .enum(['stop', 'report'])
+      .meta({
+        description:
+          'When the slot is ahead of our checkpoint, so that events are gone which we never saw: `stop` (default), or `report` a loss window and go on.',
+      })
+      .prefault('stop'),
+    placement,
+  })
+  .meta({ title: 'PostgreSQL source', description: 'Reads the WAL of one replication slot.' })
+
+const redisStreamsSource = z
+  .strictObject({
+    kind: z.literal('redis-streams'),
+    url: address(['redis', 'rediss'], { description: 'redis://user:password@host:port/db or rediss://…' }),
+    streams: strings({
+      what: 'the name of a stream',
+      min: 1,
+      max: 1_000,
+      description: 'Streams to read, one lane each.',
+    }),
+    mode: z
+      .enum(['read', 'group'])
+      .meta({
+        description:
+          '`read` (default): XREAD from our own checkpoint, total order per stream. `group`: XREADGROUP, the pending list of the group is the truth.',
+      })
+      .prefault('read'),
+    group: text({
+      what: 'the name of a consumer group',
+      description:
+        'Consumer group. Mode `group`: default `troupe-<pipeline>`. Mode `read`: if named, it follows the confirmed position.',
+    })
+      .nullable()
+      .optional(),
+    keyField: text({
+      what: 'the name of a field',
+      description: 'Field whose value is the ordering key; without it the stream is the key.',
+    })
+      .nullable()
+      .prefault(null),
+    start: z
+      .enum(['earliest', 'latest'])
+      .meta({ description: 'Where a stream without a checkpoint begins; default `earliest`.' })
+      .prefault('earliest'),
+    count: integer({ min: 1, max: 10_000, default: 1_000 }, { description: 'COUNT of one read.' }).prefault(1_000),
+    placement,
+  })
+  .meta({ title: 'Redis Streams source', description: 'Reads one or more streams of one server.' })
+
+const jsonlSink = z
+  .strictObject({
+    kind: z.literal('jsonl'),
+    path: template(['partition'], {
+      description: 'File that is appended to, relative to this file, or `-` for standard output.',
+    }),
+    sync: flag(true, { description: 'fsync after each batch (default true; never for `-`).' }).prefault(true),
+  })
+  .meta({ title: 'JSON lines sink', description: 'One event a line, to a file or standard output.' })
+
+const redisSink = z
+  .strictObject({
+    kind: z.literal('redis'),
+    url: address(['redis', 'rediss'], { description: 'redis://user:password@host:port/db or rediss://…' }),
+    write: z
+      .enum(['stream', 'hash', 'string'])
+      .meta({
+        description:
+          '`stream` (default): XADD to the stream `name`; `hash`: HSET/DEL of the row at the key `name`; `string`: SET/DEL of the row as JSON.',
+      })
+      .prefault('stream'),
+    name: template(['source', 'namespace', 'entity', 'key', 'operation', 'partition'], {
+      description: 'Name of the stream or key; default `{source}:{entity}` for streams, `{entity}:{key}` for rows.',
+    }).optional(),
+    format: z
+      .enum(['columns', 'json'])
+      .meta({
+        description:
+          'Fields of a stream entry: `columns` (default): id, operation and each column; `json`: one field `event`.',
+      })
+      .prefault('columns'),
+    maxLength: integer(
+      { min: 1, max: Number.MAX_SAFE_INTEGER },
+      { description: 'Approximate MAXLEN of a stream; none without it.' },
+    )
+      .nullable()
+      .prefault(null),
+    batch: integer({ min: 1, max: 10_000, default: 512 }, { description: 'Commands in one pipelined batch.' }).prefault(
+      512,
+    ),
+  })
+  .meta({ title: 'Redis sink', description: 'Writes to streams, hashes or strings in pipelined batches.' })
+
+export const sourceSchema = z.discriminatedUnion('kind', [postgresSource, redisStreamsSource])
+export const sinkSchema = z.discriminatedUnion('kind', [jsonlSink, redisSink])
+
+const filter = z
+  .strictObject({
+    namespaces: strings({
+      what: 'a name or a glob with *',
+      max: 1_000,
+      description: 'Schemas (PostgreSQL) or database numbers (Redis); names or globs with `*`; all without it.',
+    }).prefault([]),
+    entities: strings({
+      what: 'a name or a glob with *',
+      max: 10_000,
+      description: 'Tables or streams; names or globs with `*`; all without it.',
+    }).prefault([]),
+    operations: z
+      .array(z.enum(operations))
+      .max(operations.length)
+      .meta({ description: 'Operations that pass; all without it.' })
+      .prefault([]),
+  })
+  .meta({ description: 'Events that the processor gets. All three must pass.' })
+
+const retry = z
+  .strictObject({
+    initial: duration({ min: 1, max: 600_000, default: 100 }, { description: 'First delay.' }).prefault(100),
+    max: duration({ min: 1, max: 3_600_000, default: 10_000 }, { description: 'Largest delay.' }).prefault(10_000),
+    maxElapsed: duration(
+      { min: 0, max: 86_400_000, default: 60_000 },
+      { description: 'Time after which the event counts as failed. Its key waits meanwhile.' },
+    ).prefault(60_000),
+    jitter: share({ min: 0, max: 1, default: 0.2 }, { description: 'Share of a delay that is random.' }).prefault(0.2),
+  })
+  .meta({ description: 'How often, and how long, a failing event is tried again.' })
+
+/** What `handler` may be: in a file a module's path; in TypeScript also its URL, or the handler itself. */
+// biome-ignore lint/suspicious/noExplicitAny: a handler's resources are its own affair
+export type HandlerInput = string | URL | ProcessorHandler<any>
+
+const handler = z
+  .custom<HandlerInput>()
+  .transform((value, context) => {
+    if (typeof value === 'string' && value !== '') return value
+    if (value instanceof URL) return value
+    if (isHandler(value)) return value
+    context.addIssue({
+      code: 'custom',
+      message:
+        'must be the path of a module whose default export was made with defineProcessor (in TypeScript also the handler itself)',
+      params: { code: 'wrong-type' },
+    })
+    return z.NEVER
+  })
+  .meta({
+    type: 'string',
+    minLength: 1,
+    description: 'Module whose default export is a processor made with `defineProcessor`; relative to this file.',
+  })
+
+const processor = z
+  .strictObject({
+    from: strings({
+      what: 'the name of a source',
+      min: 1,
+      max: 256,
+      description: 'Names of the sources that it reads; all without it.',
+    }).optional(),
+    order: z
+      .enum(['key', 'none', 'global'])
+      .meta({
+        description:
+          '`key` (default): events of one key in order of execution. `none`: no order. `global`: one partition, everything in order, one at a time.',
+      })
+      .prefault('key'),
+    concurrency: integer(
+      { min: 1, max: 10_000, default: 16 },
+      { description: 'Handlers of different keys that may run at once in one partition; 1 with order `global`.' },
+    ).optional(),
+    filter: filter.prefault({}),
+    handler: handler.nullable().optional(),
+    sink: sinkSchema.nullable().optional(),
+    retry: retry.prefault({}),
+    onFailure: z
+      .enum(['dead-letter', 'stop'])
+      .meta({
+        description:
+          'After the last retry: the event becomes a `dead-letter` (default) and its key goes on, or the partition stops.',
+      })
+      .prefault('dead-letter'),
+  })
+  .meta({
+    description: 'Takes events from sources, runs a handler, writes to a sink. Needs a handler, a sink or both.',
+  })
+
+const name = z.string().regex(namePattern)
+
+export const pipelineSchema = z
+  .strictObject({
+    name: text({
+      what: 'a name: 1 to 64 of A-Z, a-z, 0-9, _ and -',
+      pattern: namePattern,
+      description:
+        'Name of the pipeline, 1 to 64 of A-Z, a-z, 0-9, _ and -. It is its identity: slots, groups and data bear it.',
+    }),
+    data: text({
+      what: 'the path of a directory',
+      description:
+        'Data directory (checkpoints, dead letters, socket), relative to this file; default `.troupe/<name>`.',
+    }).optional(),
+    partitions: integer(
+      { min: 1, max: 1_024, default: 16 },
+      { description: 'Partitions by key. Changing it needs a drained pipeline.' },
+    ).prefault(16),
+    threads: integer(
+      { min: 0, max: 256 },
+      {
+        description:
+          'Threads that own partitions; 0 runs them on the main thread. Default: one for every 4 partitions, at most the cores.',
+      },
+    ).optional(),
+    stopDeadline: duration(
+      { min: 0, max: 3_600_000, default: 30_000 },
+      { description: 'Time between SIGTERM and a forced end.' },
+    ).prefault(30_000),
+    checkpointInterval: duration(
+      { min: 10, max: 60_000, default: 1_000 },
+      { description: 'Time between checkpoints: what a crash makes happen again.' },
+    ).prefault(1_000),
+    sources: z.record(name, sourceSchema).meta({ description: 'Where events come from, by name.' }),
+    processors: z
+      .record(name, processor)
+      .meta({ description: 'What is done with them, by name. A name is an identity.' }),
+  })
+  .meta({ title: 'Troupe pipeline' })
+
+/** What `definePipeline` takes. */
+export type PipelineConfig = z.input<typeof pipelineSchema>
+export type CheckedPipeline = z.output<typeof pipelineSchema>
+
+/** The schema for editors, JSON Schema draft 7. */
+export function pipelineJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(pipelineSchema, { io: 'input', target: 'draft-7', unrepresentable: 'any' }) as Record<
+    string,
+    unknown
+  >
+}
