@@ -1,0 +1,40 @@
+/**
+ * Everything that can be found wrong before a pipeline is started: handlers that do not load, servers that refuse,
+ * publications and slots that are missing. Creates what the sources' policies allow, and nothing else.
+ */
+import type { Logger } from '../world/logger.js'
+import type { World } from '../world/world.js'
+import type { PipelineDefinition } from './definition.js'
+import { sinkDriver, sourceDriver } from './drivers.js'
+import { handlerPlace, loadHandler } from './handler.js'
+
+/**
+ * Loads each handler's module once, on this thread.
+ * @throws TroupeError `handler-load` or `not-a-processor`, exit code 2
+ */
+export async function preflightHandlers(definition: PipelineDefinition): Promise<void> {
+  for (const [name, processor] of Object.entries(definition.processors)) {
+    if (processor.handler === null || 'value' in processor.handler) continue
+    const place = handlerPlace(definition, name)
+    if (place !== null) await loadHandler(place)
+  }
+}
+
+/**
+ * Handlers first (they need no server), then sources, then sinks, one after the other so that the first error is told
+ * plainly.
+ * @throws TroupeError as the drivers' own preflights
+ */
+export async function preflightPipeline(
+  definition: PipelineDefinition,
+  { world, log }: { readonly world: World; readonly log: Logger },
+): Promise<void> {
+  await preflightHandlers(definition)
+  for (const [name, source] of Object.entries(definition.sources))
+    await (await sourceDriver(source.kind)).preflight(source, { world, log, pipeline: definition.name, name })
+  for (const [name, processor] of Object.entries(definition.processors)) {
+    if (processor.sink === null) continue
+    const context = { world, log, pipeline: definition.name, processor: name }
+    await (await sinkDriver(processor.sink.kind)).preflight(processor.sink, context)
+  }
+}
