@@ -5,13 +5,13 @@
  * What differs between the three programs is a `Recipe`. A port that somebody took between our look and the server's
  * start is answered with another port, unless the caller named it.
  */
-import { chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { TroupeError } from '../world/error.js'
 import { realWorld } from '../world/real.js'
 import type { World } from '../world/world.js'
 import { type Launch, launch, type ServerProcess, tailOf, until } from './child.js'
-import { runDirectory } from './places.js'
+import { discardDirectory, runDirectory } from './places.js'
 import type { Program } from './program.js'
 import { type Reservation, reapOrphans, refuseSharedDirectory, reservePort } from './record.js'
 import { resolveProgram } from './resolve.js'
@@ -91,7 +91,7 @@ async function startOnce<Prepared>(
   let reservation: Reservation | undefined
   const discard = () => {
     reservation?.release()
-    if (temporary) rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+    if (temporary) discardDirectory(directory)
   }
   try {
     reservation = await reservePort(world, options.port, { kind: recipe.kind, directory, temporary })

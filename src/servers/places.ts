@@ -4,7 +4,8 @@
  * PostgreSQL refuses to run as root, so root lends it an unprivileged account, and then its files must lie where that
  * account can reach them: a checkout below a home directory of mode 0700 is not such a place.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -43,6 +44,14 @@ export function runDirectory(): string {
   // A socket's path may have 107 bytes, and PostgreSQL's account must get here.
   const parent = temporary.length < 40 && reachable(temporary) ? temporary : '/tmp'
   return ownedDirectory(join(parent, `troupe-${userId}`))
+}
+
+/** Takes a directory away: its name is free at once, its blocks soon after (a synced cluster takes a second or two to unlink). */
+export function discardDirectory(path: string): void {
+  if (!existsSync(path)) return
+  const gone = `${path}.gone`
+  renameSync(path, gone)
+  spawn('rm', ['-rf', gone], { detached: true, stdio: 'ignore' }).unref()
 }
 
 /** The account that stands in for root: `postgres` if the machine has it, else `nobody`. Undefined where we are not root. */

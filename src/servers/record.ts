@@ -10,7 +10,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { TroupeError } from '../world/error.js'
 import type { World } from '../world/world.js'
-import { runDirectory } from './places.js'
+import { discardDirectory, runDirectory } from './places.js'
 import { descendantsOf, identify, isAlive, type ProcessIdentity, programNameOf, signalProcess } from './processes.js'
 import type { ServerKind } from './server.js'
 
@@ -91,7 +91,7 @@ export function reapOrphans(): ServerRecord[] {
       for (const member of family) signalProcess(member, 'SIGKILL')
       reaped.push(record)
     }
-    if (record.temporary) rmSync(record.directory, { recursive: true, force: true, maxRetries: 5 })
+    if (record.temporary) discardDirectory(record.directory)
     rmSync(recordPath(record.port), { force: true })
   }
   return reaped
