@@ -26,6 +26,12 @@ export interface ProcessorCheckpoint {
 /** A reader's own state, opaque to everyone but its driver: JSON only. */
 export type ReaderState = Readonly<Record<string, unknown>>
 
+/** What a source must still be told, under the number of the append that brought it. */
+export interface Obligation {
+  readonly receipt: number
+  readonly bytes: Uint8Array
+}
+
 /** What a reader starts from. */
 export interface ReaderCheckpoint {
   readonly source: string
@@ -34,7 +40,7 @@ export interface ReaderCheckpoint {
   /** For each `set.partition` the last position of each lane: the `previous` of the next frames. */
   readonly previous: Readonly<Record<string, LaneVector>>
   /** Confirmed here, perhaps not yet told to the source: obligations that were never discharged, oldest first. */
-  readonly obligations: readonly Uint8Array[]
+  readonly obligations: readonly Obligation[]
   /** Number of this reader's ownership; every start writes the next one. */
   readonly term: number
 }
@@ -47,12 +53,18 @@ export interface CheckpointBatch {
     readonly previous?: Readonly<Record<string, LaneVector>>
     readonly term?: number
     /** Added under these numbers (receipts). */
-    readonly oblige?: readonly { readonly receipt: number; readonly bytes: Uint8Array }[]
+    readonly oblige?: readonly Obligation[]
     readonly discharge?: readonly number[]
   }[]
 }
 
 export interface CheckpointStore {
+  /**
+   * Partitions of each set that the checkpoints were written under; null for a new store. Another layout makes the
+   * processors' positions meaningless: `relayout` drops them, and what was not confirmed comes again.
+   */
+  layout(): Promise<Readonly<Record<string, number>> | null>
+  relayout(layout: Readonly<Record<string, number>>): Promise<void>
   processors(): Promise<readonly ProcessorCheckpoint[]>
   reader(source: string): Promise<ReaderCheckpoint | null>
   /** Atomic; resolves when durable. Calls are applied in order. */

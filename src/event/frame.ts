@@ -95,4 +95,9 @@ export interface Frame {
   namespace(at: number): string
   entity(at: number): string
   item(at: number): StreamItem
+  /**
+   * The frame is finished and its memory may be written again: from now on its views throw `event-expired` when a field
+   * is read. What was detached lives on.
+   */
+  close(): void
 }

@@ -1,0 +1,185 @@
+/**
+ * The embedded log as an actor: drives the state machine of memory.ts and is the one writer of the checkpoints.
+ *
+ * A checkpoint is written at most once an interval, or at once when 64 MiB were finished, when a barrier or the end of
+ * the pipeline is waiting for it. Sources hear of a confirmation only after the store has said `durable`.
+ */
+import { type ActorContext, defineActor } from '../actor/actor.js'
+import type { CheckpointStore, ReaderCheckpoint } from '../checkpoint/checkpoint.js'
+import { openLmdbStore } from '../checkpoint/lmdb.js'
+import { readFrameHeader } from '../event/open.js'
+import { TroupeError } from '../world/error.js'
+import type { LogMessage, OwnerMessage, PartitionSet, ReaderMessage } from './log.js'
+import { partitionKey } from './log.js'
+import { createMemoryLog, type Delivery, type MemoryLog, type Return } from './memory.js'
+
+export interface LogArgs {
+  readonly dataDirectory: string
+  readonly sets: readonly PartitionSet[]
+  readonly sources: readonly string[]
+  /** ms between checkpoints. */
+  readonly checkpointInterval: number
+  /** For chaos: ms that every flush is late. */
+  readonly flushDelay: number
+}
+
+/** A checkpoint is due when this much was finished since the last one. */
+const checkpointBytes = 64 * 1024 * 1024
+
+export const log = defineActor<LogArgs, LogMessage>(
+  { module: import.meta.url, export: 'log' },
+  async (context, args) => {
+    const store = openLmdbStore(args.dataDirectory)
+    const machine = await load(store, args, context)
+    const readers = new Map<string, string>()
+    const owners = new Map<string, string>()
+    /** Somebody waits for confirmation: checkpoints follow each other until nothing is left to confirm. */
+    let hurried = false
+    let appends = 0
+    let checkpoints = 0
+    let durableAt: number | null = null
+
+    const toReader = (source: string, message: ReaderMessage) => {
+      const path = readers.get(source)
+      if (path !== undefined) context.ref<ReaderMessage>(path).tell(message)
+    }
+    const toOwner = (key: string, message: OwnerMessage) => {
+      const path = owners.get(key)
+      if (path !== undefined) context.ref<OwnerMessage>(path).tell(message)
+    }
+    const deliver = (deliveries: readonly Delivery[]) => {
+      for (const { set, partition, frames } of deliveries)
+        toOwner(partitionKey(set, partition), { type: 'frames', frames })
+    }
+    const giveBack = (returns: readonly Return[]) => {
+      for (const { source, term, bytes, slabs } of returns) toReader(source, { type: 'returned', term, bytes, slabs })
+    }
+
+    function checkpoint(): void {
+      const flush = machine.beginFlush()
+      if (flush === null) {
+        if (machine.idle) hurried = false
+        return
+      }
+      const write = async () => {
+        if (args.flushDelay > 0)
+          await new Promise<void>((resolve) => context.world.setTimer(args.flushDelay, () => resolve()))
+        await store.commit(flush.batch)
+      }
+      write().then(
+        () => context.self.tell({ type: 'flushed', number: flush.number }),
+        (error: Error) => context.self.tell({ type: 'flush-failed', error }),
+      )
+    }
+
+    function schedule(): void {
+      context.startTimer('checkpoint', args.checkpointInterval, { type: 'checkpoint-due' })
+    }
+    schedule()
+
+    return {
+      receive(message) {
+        switch (message.type) {
+          case 'append': {
+            const headers = message.frames.map((place) =>
+              readFrameHeader(Buffer.from(message.slab!.memory), place.offset),
+            )
+            const deliveries = machine.append(message, headers)
+            if (deliveries === null) {
+              context.log.warn(
+                { source: message.source, term: message.term },
+                'an append of an older reader was refused',
+              )
+              return
+            }
+            appends++
+            deliver(deliveries)
+            if (hurried) checkpoint()
+            return
+          }
+          case 'finished':
+            giveBack(machine.finished(message.set, message.partition, message.processor, message.sequence))
+            if (hurried || machine.finishedBytes >= checkpointBytes) checkpoint()
+            return
+          case 'attach': {
+            owners.set(partitionKey(message.set, message.partition), message.owner)
+            const attached = machine.attach(message.set, message.partition)
+            context.ref<OwnerMessage>(message.owner).tell({ type: 'attached', ...attached })
+            return
+          }
+          case 'open-reader': {
+            const { opened, batch } = machine.openReader(message.source)
+            readers.set(message.source, message.reader)
+            return store.commit(batch).then(() => opened)
+          }
+          case 'discharge':
+            machine.discharge(message.source, message.term, message.receipts)
+            return
+          case 'hurry':
+            hurried = true
+            checkpoint()
+            return
+          case 'checkpoint-due':
+            checkpoint()
+            schedule()
+            return
+          case 'flushed':
+            checkpoints++
+            durableAt = context.world.monotonic()
+            for (const { source, ...confirmation } of machine.completeFlush(message.number))
+              toReader(source, { type: 'confirmed', ...confirmation })
+            if (hurried) checkpoint()
+            return
+          case 'flush-failed':
+            throw new TroupeError({
+              code: 'checkpoint-failed',
+              message: `a checkpoint could not be written: ${message.error.message}`,
+              place: args.dataDirectory,
+              remedy: 'look at the free space and the permissions of the data directory',
+              cause: message.error,
+            })
+          case 'drain':
+            hurried = true
+            checkpoint()
+            return machine.idle
+        }
+      },
+      async stop() {
+        await store.close()
+      },
+      inspect() {
+        return {
+          appends,
+          checkpoints,
+          checkpointAgeMs: durableAt === null ? null : context.world.monotonic() - durableAt,
+          ...machine.figures(),
+        }
+      },
+    }
+  },
+)
+
+async function load(store: CheckpointStore, args: LogArgs, context: ActorContext<LogMessage>): Promise<MemoryLog> {
+  const layout = Object.fromEntries(args.sets.map((set) => [set.name, set.partitions]))
+  const known = await store.layout()
+  if (!sameLayout(known, layout)) {
+    if (known !== null)
+      context.log.warn(
+        { before: known, now: layout },
+        'the partitions have changed: unconfirmed events will come again',
+      )
+    await store.relayout(layout)
+  }
+  const readers: ReaderCheckpoint[] = []
+  for (const source of args.sources) {
+    const reader = await store.reader(source)
+    if (reader !== null) readers.push(reader)
+  }
+  return createMemoryLog({ sets: args.sets, processors: await store.processors(), readers })
+}
+
+function sameLayout(a: Readonly<Record<string, number>> | null, b: Readonly<Record<string, number>>): boolean {
+  if (a === null) return false
+  const names = Object.keys(a)
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name])
+}

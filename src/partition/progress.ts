@@ -1,0 +1,46 @@
+/**
+ * What an owner does with a frame, from the position of its processor in the frame's lane: a pure function.
+ *
+ * Rules (docs/architecture.md): drop what is at or below the position; if `previous` is above it, something between is
+ * missing, and nothing may be processed before it was read again.
+ */
+import type { LaneVector } from '../checkpoint/checkpoint.js'
+import type { FrameHeader } from '../event/frame.js'
+import { comparePositions, type Position } from '../event/position.js'
+import { laneKey } from '../log/log.js'
+
+export type Placement =
+  /** Every record is new. */
+  | { readonly kind: 'all' }
+  /** Records at or before `after` were processed before; the rest is new. */
+  | { readonly kind: 'after'; readonly after: Position }
+  | { readonly kind: 'none' }
+  /** The frame does not join on: records between `at` and `previous` are missing. */
+  | { readonly kind: 'gap'; readonly at: Position; readonly previous: Position }
+
+const all: Placement = { kind: 'all' }
+const none: Placement = { kind: 'none' }
+
+export function placeFrame(header: FrameHeader, lanes: LaneVector): Placement {
+  const { lane } = header
+  if (lane.ordered === false) return all
+  const known = lanes[laneKey(lane.source, lane.lane)]
+  // A lane that this processor never saw begins where it is given.
+  if (known === undefined || lane.epoch > known.epoch) return all
+  if (lane.epoch < known.epoch) return none
+  const { position } = known
+  if (comparePositions(header.last, position) <= 0) return none
+  if (header.previous !== null && comparePositions(header.previous, position) > 0)
+    return { kind: 'gap', at: position, previous: header.previous }
+  return comparePositions(header.first, position) > 0 ? all : { kind: 'after', after: position }
+}
+
+/** The lanes after this frame. */
+export function afterFrame(header: FrameHeader, lanes: LaneVector): LaneVector {
+  const { lane } = header
+  if (lane.ordered === false) return lanes
+  return {
+    ...lanes,
+    [laneKey(lane.source, lane.lane)]: { epoch: lane.epoch, position: header.last },
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Runs a pipeline in this process: checks everything that can be checked before anything is started, starts the
+ * supervision tree, and says what it is doing until it is stopped.
+ */
+import { mkdirSync } from 'node:fs'
+import type { ExitReason, TreeNode } from '../actor/actor.js'
+import { createSystem } from '../actor/system.js'
+import { sinkDriver } from '../sink/drivers.js'
+import { sourceDriver } from '../source/drivers.js'
+import { messageOf, TroupeError } from '../world/error.js'
+import type { Logger } from '../world/logger.js'
+import type { World } from '../world/world.js'
+import type { PipelineDefinition } from './definition.js'
+import { nodeSpec, partitionSets } from './graph.js'
+import { handlerPlace, loadHandler } from './handler.js'
+import { createStatusKeeper } from './status.js'
+import type { PipelineStatus } from './status-shape.js'
+
+export interface RunOptions {
+  readonly world: World
+  readonly log: Logger
+  /** Heap of each worker thread, MiB; default 256. */
+  readonly threadHeapMb?: number
+  /** For chaos tests only. */
+  readonly chaos?: {
+    /** ms that every checkpoint flush is late. */
+    readonly flushDelay?: number
+  }
+}
+
+export interface RunningPipeline {
+  status(): Promise<PipelineStatus>
+  /** The live supervision tree, across threads. */
+  tree(): Promise<readonly TreeNode[]>
+  /** Drains front to back, then stops everything in reverse order; bounded by `deadlineMs`, default the pipeline's `stopDeadline`. */
+  stop(deadlineMs?: number): Promise<void>
+  /** Resolves when the pipeline has ended for good: stopped, or given up with an error. */
+  readonly ended: Promise<ExitReason>
+  /** Names of the live worker threads. */
+  threads(): readonly string[]
+  /** For chaos: ends a worker thread as a crash would. */
+  killThread(name: string): boolean
+}
+
+/** ms that the ordered stop may take beyond the draining. */
+const stopMargin = 5_000
+
+/** ms between two samples of the counters: what a crash may take from them. */
+const sampleEvery = 1_000
+
+/**
+ * @throws TroupeError from the preflight of a source, a sink or a handler, with place and remedy; nothing is started then
+ */
+export async function runPipeline(definition: PipelineDefinition, options: RunOptions): Promise<RunningPipeline> {
+  const { world, log } = options
+  await preflight(definition, options)
+  const system = createSystem({
+    world,
+    log,
+    ...(options.threadHeapMb === undefined ? {} : { threadHeapMb: options.threadHeapMb }),
+  })
+  const keeper = createStatusKeeper(definition, world)
+  let state: PipelineStatus['state'] = 'starting'
+  let failure: string | null = null
+  const flushDelay = options.chaos?.flushDelay
+  try {
+    await system.start(nodeSpec(definition, flushDelay === undefined ? {} : { flushDelay }))
+  } catch (error) {
+    await system.stop(stopMargin)
+    throw error
+  }
+  state = 'running'
+  const ended = system.ended('/node').then((reason) => {
+    state = state === 'stopping' ? 'stopped' : 'failed'
+    if (reason.kind === 'error') failure = reason.error.message
+    return reason
+  })
+
+  const sample = async () => {
+    keeper.sample(await system.tree())
+  }
+  let sampling = world.setTimer(sampleEvery, resample, { background: true })
+  function resample(): void {
+    sample().then(
+      () => {
+        if (state === 'running') sampling = world.setTimer(sampleEvery, resample, { background: true })
+      },
+      (error) => log.warn({ cause: messageOf(error) }, 'the status could not be sampled'),
+    )
+  }
+
+  return {
+    async status() {
+      await sample()
+      return keeper.status({
+        state,
+        lastError: failure,
+        threads: system.threads(),
+        counters: system.counters,
+      })
+    },
+    tree: () => system.tree(),
+    async stop(deadlineMs = definition.stopDeadline) {
+      if (state === 'running') state = 'stopping'
+      sampling.cancel()
+      await system.stop(deadlineMs + stopMargin)
+    },
+    ended,
+    threads: () => system.threads(),
+    killThread: (name) => system.killThread(name),
+  }
+}
+
+/** Everything that can be found wrong before the start. */
+async function preflight(definition: PipelineDefinition, { world, log }: RunOptions): Promise<void> {
+  if (partitionSets(definition).length === 0)
+    throw new TroupeError({
+      code: 'no-processors',
+      message: 'the pipeline has no processors',
+      place: `pipeline ${definition.name}`,
+      remedy: 'name at least one under `processors`',
+      exitCode: 2,
+    })
+  try {
+    mkdirSync(definition.dataDirectory, { recursive: true })
+  } catch (cause) {
+    throw new TroupeError({
+      code: 'data-directory',
+      message: `the data directory cannot be made: ${messageOf(cause)}`,
+      place: definition.dataDirectory,
+      remedy: 'name a writable one with `data:`',
+      exitCode: 2,
+      cause,
+    })
+  }
+  for (const [name, { handler }] of Object.entries(definition.processors)) {
+    if (handler === null) continue
+    if (definition.threads === 0 && 'value' in handler) continue
+    await loadHandler(handlerPlace(definition, name)!)
+  }
+  for (const [name, source] of Object.entries(definition.sources))
+    await sourceDriver(source.kind).preflight(source, { world, log, pipeline: definition.name, name })
+  for (const [name, { sink }] of Object.entries(definition.processors))
+    if (sink !== null)
+      await sinkDriver(sink.kind).preflight(sink, { world, log, pipeline: definition.name, processor: name })
+}

@@ -1,0 +1,46 @@
+/**
+ * The terminator: the last child of a pipeline, so the first to be stopped. It drains front to back before anything
+ * else ends: readers stop reading, owners finish what the log holds, the last checkpoint is written and confirmed.
+ *
+ * What is not drained within the deadline comes again at the next start.
+ */
+import { defineActor } from '../actor/actor.js'
+import type { LogMessage } from '../log/log.js'
+import type { ReaderInput } from '../partition/reader.js'
+
+export interface TerminatorArgs {
+  readonly readers: readonly string[]
+  readonly log: string
+  /** ms that the draining may take. */
+  readonly deadline: number
+}
+
+/** ms between two looks at the log. */
+const lookEvery = 20
+
+export const terminator = defineActor<TerminatorArgs, never>(
+  { module: import.meta.url, export: 'terminator' },
+  (context, args) => ({
+    receive() {},
+    async stop(reason) {
+      if (reason.kind !== 'shutdown') return
+      const { world, log } = context
+      const until = world.monotonic() + args.deadline
+      const left = () => Math.max(1, until - world.monotonic())
+      const quiesced = args.readers.map((path) =>
+        context.ref<ReaderInput>(path).ask({ type: 'quiesce' }, Math.min(5_000, left())),
+      )
+      // A reader that is being restarted reads nothing: only the others need to answer.
+      await Promise.allSettled(quiesced)
+      while (world.monotonic() < until) {
+        const drained = await context
+          .ref<LogMessage>(args.log)
+          .ask<boolean>({ type: 'drain' }, left())
+          .catch(() => true)
+        if (drained) return
+        await new Promise<void>((resolve) => world.setTimer(lookEvery, resolve))
+      }
+      log.warn({ deadline: args.deadline }, 'not drained within the deadline: unfinished events come again')
+    },
+  }),
+)

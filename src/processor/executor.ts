@@ -1,0 +1,308 @@
+/**
+ * Keyed execution: runs a handler over the records of one partition so that event n+1 of a key starts after event n of
+ * it has ended, with other keys beside it, up to `concurrency`.
+ *
+ * A handler that returns no promise costs none: its events never enter a queue. Everything that waits is bounded: handlers
+ * that run (`concurrency`), events behind a busy key (`waitingPerSlot` for each slot), batches behind the sink. At a bound
+ * the scan of the frames stops and goes on when something ends. Frames are finished in order.
+ */
+import type { ChangeEvent } from '../event/event.js'
+import type { Frame } from '../event/frame.js'
+import { operations } from '../event/layout.js'
+import { openFrame } from '../event/open.js'
+import type { Position } from '../event/position.js'
+import type { Matcher } from '../partition/filter.js'
+import type { Assigned } from '../partition/owner.js'
+import type { SinkItem } from '../sink/sink.js'
+import type { World } from '../world/world.js'
+import type { RetryDefinition } from './definition.js'
+import type { Output } from './output.js'
+import type { Emission } from './processor.js'
+import { retryDelay } from './retry.js'
+
+export interface ExecutorInit {
+  readonly world: World
+  readonly order: 'key' | 'none' | 'global'
+  readonly concurrency: number
+  readonly matcher: Matcher
+  readonly retry: RetryDefinition
+  /** Null: the event goes to the output as it is. */
+  readonly handle: ((event: ChangeEvent) => Emission | Promise<Emission>) | null
+  readonly output: Output | null
+  /** All frames up to this sequence are finished. */
+  readonly finished: (sequence: number) => void
+  /** The last retry failed. Resolves when the event is dealt with and its key may go on; never resolves where the partition stops. */
+  readonly exhausted: (event: ChangeEvent, error: unknown, attempts: number) => Promise<void>
+  readonly failed: (error: Error) => void
+}
+
+export interface ExecutorFigures {
+  readonly done: number
+  readonly skipped: number
+  readonly markers: number
+  readonly retries: number
+  readonly active: number
+  readonly waiting: number
+  readonly retrying: number
+  readonly latencyMs: number | null
+}
+
+export interface Executor {
+  add(frames: readonly Assigned[]): void
+  /** The output has taken something: frames may be finished, the scan may go on. */
+  settled(): void
+  /** Starts nothing new; what runs may end. */
+  halt(): void
+  /** Starts nothing new. Views on the frames are dead from now on. */
+  stop(): void
+  figures(): ExecutorFigures
+}
+
+interface Work {
+  readonly sequence: number
+  readonly frame: Frame | null
+  readonly after: Position | null
+  at: number
+  scanned: boolean
+  /** Events of it that are running, waiting or on their way to the sink. */
+  open: number
+}
+
+interface Waiting {
+  readonly work: Work
+  readonly event: ChangeEvent
+}
+
+/** Events that may wait behind busy keys, for each handler that may run. */
+const waitingPerSlot = 16
+
+const nobody: Waiting[] = []
+
+export function createExecutor(init: ExecutorInit): Executor {
+  const { world, handle, output, matcher, concurrency } = init
+  const keyed = init.order === 'key'
+  const works: Work[] = []
+  /** Keys whose event runs, with the events behind it. */
+  const busy = new Map<number, Waiting[]>()
+  const maxWaiting = Math.max(64, concurrency * waitingPerSlot)
+  let scanning = 0
+  let active = 0
+  let waiting = 0
+  let retrying = 0
+  let stalled = false
+  let halted = false
+  let stopped = false
+  let done = 0
+  let skipped = 0
+  let markers = 0
+  let retries = 0
+  let latencyMs: number | null = null
+
+  function isStalled(): boolean {
+    return halted || active >= concurrency || waiting >= maxWaiting || output?.full === true
+  }
+
+  function pump(): void {
+    stalled = false
+    while (scanning < works.length && !stopped) {
+      const work = works[scanning]!
+      if (!scan(work)) {
+        stalled = true
+        break
+      }
+      work.scanned = true
+      scanning++
+    }
+    output?.flush()
+    complete()
+  }
+
+  /** False where it had to stop before the end. */
+  function scan(work: Work): boolean {
+    const { frame, after } = work
+    if (frame === null) return true
+    const { end } = frame
+    let at = work.at
+    while (at < end) {
+      if (isStalled() || stopped) {
+        work.at = at
+        return false
+      }
+      const here = at
+      at = frame.next(at)
+      if (after !== null && frame.compare(here, after) <= 0) skipped++
+      else if (frame.isMarker(here)) markers++
+      else if (matcher.open || wanted(frame, here)) dispatch(work, frame, here)
+      else skipped++
+    }
+    work.at = at
+    return true
+  }
+
+  function wanted(frame: Frame, at: number): boolean {
+    return matcher.table(frame.namespace(at), frame.entity(at)) && matcher.operation(operations[frame.operation(at)]!)
+  }
+
+  function dispatch(work: Work, frame: Frame, at: number): void {
+    const event = frame.item(at) as ChangeEvent
+    if (handle === null) {
+      emit(work, event)
+      done++
+      return
+    }
+    if (keyed && busy.size > 0) {
+      const hash = frame.keyHash(at)
+      const queue = busy.get(hash)
+      if (queue !== undefined) {
+        waiting++
+        work.open++
+        if (queue === nobody) busy.set(hash, [{ work, event }])
+        else queue.push({ work, event })
+        return
+      }
+    }
+    run(work, event)
+  }
+
+  /** Runs a first attempt. True where it ended at once. */
+  function run(work: Work, event: ChangeEvent): boolean {
+    let result: Emission | Promise<Emission>
+    try {
+      result = handle!(event)
+    } catch (error) {
+      hold(work, event)
+      retry(work, event, error, 1, world.monotonic())
+      return false
+    }
+    if (!isPromise(result)) {
+      emitAll(work, result)
+      done++
+      return true
+    }
+    hold(work, event)
+    result.then(
+      (emission) => ended(work, event, emission),
+      (error) => retry(work, event, error, 1, world.monotonic()),
+    )
+    return false
+  }
+
+  function hold(work: Work, event: ChangeEvent): void {
+    work.open++
+    active++
+    if (keyed) {
+      const hash = event.keyHash
+      if (!busy.has(hash)) busy.set(hash, nobody)
+    }
+  }
+
+  function ended(work: Work, event: ChangeEvent, emission: Emission): void {
+    if (stopped) return
+    emitAll(work, emission)
+    done++
+    letGo(work, event)
+  }
+
+  /** The event has ended: the next of its key starts, frames may be finished, the scan may go on. */
+  function letGo(work: Work, event: ChangeEvent): void {
+    work.open--
+    active--
+    if (keyed) nextOf(event.keyHash)
+    if (stalled || works[0]?.open === 0) pump()
+    else output?.flush()
+  }
+
+  function nextOf(hash: number): void {
+    const queue = busy.get(hash)
+    if (queue === undefined) return
+    while (queue.length > 0) {
+      const { work, event } = queue.shift()!
+      waiting--
+      work.open--
+      // `busy` still holds the key: `run` finds it and keeps the queue.
+      if (!run(work, event)) return
+    }
+    busy.delete(hash)
+  }
+
+  function retry(work: Work, event: ChangeEvent, error: unknown, attempt: number, since: number): void {
+    if (stopped) return
+    const delay = retryDelay(init.retry, attempt, world.monotonic() - since, world.random())
+    if (delay === null) {
+      init.exhausted(event, error, attempt).then(
+        () => letGo(work, event),
+        (failure: Error) => init.failed(failure),
+      )
+      return
+    }
+    retries++
+    retrying++
+    const again = () => {
+      retrying--
+      if (stopped) return
+      Promise.resolve()
+        .then(() => handle!(event))
+        .then(
+          (emission) => ended(work, event, emission),
+          (failure) => retry(work, event, failure, attempt + 1, since),
+        )
+    }
+    world.setTimer(delay, again, { background: true })
+  }
+
+  function emitAll(work: Work, emission: Emission): void {
+    if (emission === undefined || emission === null || output === null) return
+    if (Array.isArray(emission)) for (const item of emission as readonly SinkItem[]) output.push(item, work)
+    else output.push(emission as SinkItem, work)
+  }
+
+  function emit(work: Work, event: ChangeEvent): void {
+    if (output !== null) output.push(event, work)
+  }
+
+  function complete(): void {
+    let count = 0
+    while (count < works.length && works[count]!.scanned && works[count]!.open === 0) count++
+    if (count === 0) return
+    const gone = works.splice(0, count)
+    scanning -= count
+    noteLatency(gone.at(-1)!)
+    for (const work of gone) work.frame?.close()
+    init.finished(gone.at(-1)!.sequence)
+  }
+
+  function noteLatency(work: Work): void {
+    if (work.frame === null) return
+    const item = work.frame.item(work.frame.begin)
+    if (item.type !== 'change' || item.occurredAt === null) return
+    const occurred = Date.parse(item.occurredAt)
+    if (!Number.isNaN(occurred)) latencyMs = Math.max(0, world.now() - occurred)
+  }
+
+  return {
+    add(frames) {
+      for (const { frame, after, skip } of frames) {
+        const opened = skip ? null : openFrame(Buffer.from(frame.memory), frame.offset, frame.length)
+        if (skip) skipped++
+        works.push({ sequence: frame.sequence, frame: opened, after, at: opened?.begin ?? 0, scanned: false, open: 0 })
+      }
+      if (!stalled) pump()
+    },
+    settled() {
+      if (stalled) pump()
+      else complete()
+    },
+    halt() {
+      halted = true
+    },
+    stop() {
+      stopped = true
+      for (const work of works) work.frame?.close()
+    },
+    figures: () => ({ done, skipped, markers, retries, active, waiting, retrying, latencyMs }),
+  }
+}
+
+function isPromise(value: unknown): value is Promise<Emission> {
+  return typeof value === 'object' && value !== null && typeof (value as Promise<Emission>).then === 'function'
+}

@@ -1,0 +1,145 @@
+/**
+ * The processor actor: one processor in one partition, with its handler's resources and its sink's connection.
+ *
+ * Everything that it needs is opened in `start` and closed in `stop`. A sink that fails, or a resource that cannot be
+ * opened, ends the actor; its supervisor starts it again with back-off, and the consumer gives it what it had not finished.
+ */
+import { type ActorContext, defineActor } from '../actor/actor.js'
+import { deadLetterPath, letterOf, openDeadLetters } from '../deadletter/store.js'
+import type { ChangeEvent } from '../event/event.js'
+import { createMatcher, type Filter } from '../partition/filter.js'
+import type { ConsumerMessage, ProcessorMessage } from '../partition/owner.js'
+import type { SinkDefinition } from '../sink/definition.js'
+import { sinkDriver } from '../sink/drivers.js'
+import { TroupeError } from '../world/error.js'
+import type { RetryDefinition } from './definition.js'
+import { createExecutor } from './executor.js'
+import { type HandlerRef, loadHandler } from './load.js'
+import { createOutput, type Output } from './output.js'
+import type { ProcessorContext } from './processor.js'
+
+export interface ProcessorArgs {
+  readonly pipeline: string
+  readonly processor: string
+  readonly set: string
+  readonly partition: number
+  readonly order: 'key' | 'none' | 'global'
+  readonly concurrency: number
+  readonly filter: Filter
+  /** Null: the event goes to the sink as it is. */
+  readonly handler: HandlerRef | null
+  readonly sink: SinkDefinition | null
+  readonly retry: RetryDefinition
+  readonly onFailure: 'dead-letter' | 'stop'
+  readonly dataDirectory: string
+  readonly consumer: string
+}
+
+export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
+  { module: import.meta.url, export: 'processor' },
+  async (context: ActorContext<ProcessorMessage>, args) => {
+    const { world, log } = context
+    const consumer = context.ref<ConsumerMessage>(args.consumer)
+    const letters = openDeadLetters(deadLetterPath(args.dataDirectory, args.processor, args.set, args.partition))
+    const about: ProcessorContext = {
+      pipeline: args.pipeline,
+      processor: args.processor,
+      partition: args.partition,
+      world,
+      log,
+      signal: context.signal,
+    }
+    const handler = args.handler === null ? null : await loadHandler(args.handler)
+    const resources: unknown = handler?.open === undefined ? undefined : await handler.open(about)
+    let deadLetters = 0
+    let stoppedBy: string | null = null
+
+    /** Dead-letters the event, or holds its key for ever, which stops the partition when its credits are used up. */
+    async function giveUp(event: ChangeEvent, error: unknown, attempts: number, stage: 'handler' | 'sink') {
+      if (args.onFailure === 'stop') {
+        stoppedBy = `${event.id}: ${error instanceof Error ? error.message : String(error)}`
+        log.error(
+          { processor: args.processor, partition: args.partition, event: event.id, error },
+          'the partition has stopped: an event failed and onFailure is stop; mend the cause and start again',
+        )
+        executor.halt()
+        return new Promise<void>(() => {})
+      }
+      const letter = letterOf(event, error, {
+        at: new Date(world.now()).toISOString(),
+        pipeline: args.pipeline,
+        processor: args.processor,
+        set: args.set,
+        partition: args.partition,
+        stage,
+        attempts,
+      })
+      await letters.append(letter)
+      deadLetters++
+      log.warn({ processor: args.processor, event: event.id, attempts, cause: letter.cause.message }, 'dead letter')
+    }
+
+    const output = await openOutput()
+
+    async function openOutput(): Promise<Output | null> {
+      if (args.sink === null) return null
+      const writer = await sinkDriver(args.sink.kind).open(args.sink, {
+        world,
+        log,
+        pipeline: args.pipeline,
+        processor: args.processor,
+        set: args.set,
+        partition: args.partition,
+        fail: (error) => context.exit(error),
+      })
+      return createOutput({
+        writer,
+        settled: () => executor.settled(),
+        refused: (event, error) => giveUp(event, error, 1, 'sink'),
+        failed: (error) => context.exit(error),
+      })
+    }
+
+    const executor = createExecutor({
+      world,
+      order: args.order,
+      concurrency: args.order === 'global' ? 1 : args.concurrency,
+      matcher: createMatcher(args.filter),
+      retry: args.retry,
+      handle: handler === null ? null : (event) => handler.handle(event, resources, about),
+      output,
+      finished: (sequence) => consumer.tell({ type: 'done', processor: args.processor, sequence }),
+      exhausted: (event, error, attempts) => giveUp(event, error, attempts, 'handler'),
+      failed: (error) => context.exit(error),
+    })
+
+    if (!consumer.tell({ type: 'join', processor: args.processor, path: context.path }))
+      throw new TroupeError({
+        code: 'no-consumer',
+        message: 'the consumer of the partition is gone',
+        place: context.path,
+      })
+
+    return {
+      receive(message) {
+        executor.add(message.frames)
+      },
+      async stop() {
+        executor.stop()
+        await output?.close()
+        if (handler?.close !== undefined) await handler.close(resources)
+        await letters.close()
+      },
+      inspect: () => ({
+        processor: args.processor,
+        set: args.set,
+        partition: args.partition,
+        ...executor.figures(),
+        emitted: output?.emitted ?? 0,
+        sinkInFlight: output?.inFlight ?? 0,
+        deadLetters,
+        stoppedBy,
+      }),
+    }
+  },
+)
