@@ -45,7 +45,7 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
       hurry: () => log.tell({ type: 'hurry' }),
     })
     const { checkpoint } = opened
-    const running: SourceReader = await sourceDriver(args.config.kind).open(args.config, {
+    const running: SourceReader = await (await sourceDriver(args.config.kind)).open(args.config, {
       world: context.world,
       log: context.log,
       pipeline: args.pipeline,

@@ -2,8 +2,10 @@
  * What a pipeline will promise and cost, told before it is started: the guarantee and the order of each path with the
  * reason, the connections on each server, the bounds in bytes. Reads the definition alone; connects to nothing.
  */
+
+import { sinkDriver } from '../sink/drivers.js'
+import { sourceDriver } from '../source/drivers.js'
 import type { PipelineDefinition, ProcessorDefinition, SourceDefinition } from './definition.js'
-import { sinkDriver, sourceDriver } from './drivers.js'
 import { type Guarantee, guaranteeOf, orderingOf } from './guarantee.js'
 import { creditBytes } from './limits.js'
 import { redactText } from './redact.js'

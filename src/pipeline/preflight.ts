@@ -2,10 +2,12 @@
  * Everything that can be found wrong before a pipeline is started: handlers that do not load, servers that refuse,
  * publications and slots that are missing. Creates what the sources' policies allow, and nothing else.
  */
+
+import { sinkDriver } from '../sink/drivers.js'
+import { sourceDriver } from '../source/drivers.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import type { PipelineDefinition } from './definition.js'
-import { sinkDriver, sourceDriver } from './drivers.js'
 import { handlerPlace, loadHandler } from './handler.js'
 
 /**

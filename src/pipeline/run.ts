@@ -5,14 +5,12 @@
 import { mkdirSync } from 'node:fs'
 import type { ExitReason, TreeNode } from '../actor/actor.js'
 import { createSystem } from '../actor/system.js'
-import { sinkDriver } from '../sink/drivers.js'
-import { sourceDriver } from '../source/drivers.js'
 import { messageOf, TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import type { PipelineDefinition } from './definition.js'
 import { nodeSpec, partitionSets } from './graph.js'
-import { handlerPlace, loadHandler } from './handler.js'
+import { preflightPipeline } from './preflight.js'
 import { createStatusKeeper } from './status.js'
 import type { PipelineStatus } from './status-shape.js'
 
@@ -112,7 +110,7 @@ export async function runPipeline(definition: PipelineDefinition, options: RunOp
 }
 
 /** Everything that can be found wrong before the start. */
-async function preflight(definition: PipelineDefinition, { world, log }: RunOptions): Promise<void> {
+async function preflight(definition: PipelineDefinition, options: RunOptions): Promise<void> {
   if (partitionSets(definition).length === 0)
     throw new TroupeError({
       code: 'no-processors',
@@ -133,14 +131,5 @@ async function preflight(definition: PipelineDefinition, { world, log }: RunOpti
       cause,
     })
   }
-  for (const [name, { handler }] of Object.entries(definition.processors)) {
-    if (handler === null) continue
-    if (definition.threads === 0 && 'value' in handler) continue
-    await loadHandler(handlerPlace(definition, name)!)
-  }
-  for (const [name, source] of Object.entries(definition.sources))
-    await sourceDriver(source.kind).preflight(source, { world, log, pipeline: definition.name, name })
-  for (const [name, { sink }] of Object.entries(definition.processors))
-    if (sink !== null)
-      await sinkDriver(sink.kind).preflight(sink, { world, log, pipeline: definition.name, processor: name })
+  await preflightPipeline(definition, options)
 }

@@ -83,7 +83,7 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
 
     async function openOutput(): Promise<Output | null> {
       if (args.sink === null) return null
-      const writer = await sinkDriver(args.sink.kind).open(args.sink, {
+      const writer = await (await sinkDriver(args.sink.kind)).open(args.sink, {
         world,
         log,
         pipeline: args.pipeline,

@@ -1,14 +1,12 @@
-/** Every kind of sink that Troupe has, by the `kind` of its definition. */
+/** Every kind of sink that Troupe has; loaded when asked for: a thread that writes files never loads Redis's client. */
 import type { SinkDefinition } from './definition.js'
-import { jsonlSink } from './jsonl.js'
-import { redisSink } from './redis.js'
 import type { SinkDriver } from './sink.js'
 
-export function sinkDriver(kind: SinkDefinition['kind']): SinkDriver<SinkDefinition> {
+export async function sinkDriver(kind: SinkDefinition['kind']): Promise<SinkDriver<SinkDefinition>> {
   switch (kind) {
     case 'jsonl':
-      return jsonlSink as SinkDriver<SinkDefinition>
+      return (await import('./jsonl.js')).jsonlSink as SinkDriver<SinkDefinition>
     case 'redis':
-      return redisSink as SinkDriver<SinkDefinition>
+      return (await import('./redis.js')).redisSink as SinkDriver<SinkDefinition>
   }
 }

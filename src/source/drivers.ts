@@ -1,17 +1,15 @@
-/** Every kind of source that Troupe has, by the `kind` of its definition. */
+/** Every kind of source that Troupe has; loaded when asked for: a thread that reads Redis never loads PostgreSQL's client. */
 import type { PostgresSourceDefinition } from './postgres/definition.js'
-import { postgresSource } from './postgres/driver.js'
 import type { RedisStreamsSourceDefinition } from './redis/definition.js'
-import { redisStreamsSource } from './redis/driver.js'
 import type { SourceDriver } from './source.js'
 
 export type SourceDefinition = PostgresSourceDefinition | RedisStreamsSourceDefinition
 
-export function sourceDriver(kind: SourceDefinition['kind']): SourceDriver<SourceDefinition> {
+export async function sourceDriver(kind: SourceDefinition['kind']): Promise<SourceDriver<SourceDefinition>> {
   switch (kind) {
     case 'postgres':
-      return postgresSource as SourceDriver<SourceDefinition>
+      return (await import('./postgres/driver.js')).postgresSource as SourceDriver<SourceDefinition>
     case 'redis-streams':
-      return redisStreamsSource as SourceDriver<SourceDefinition>
+      return (await import('./redis/driver.js')).redisStreamsSource as SourceDriver<SourceDefinition>
   }
 }
