@@ -117,3 +117,8 @@ export function environmentOf(libraries: readonly string[]): NodeJS.ProcessEnv {
   const inherited = process.env.LD_LIBRARY_PATH
   return { ...process.env, LD_LIBRARY_PATH: [...libraries, ...(inherited ? [inherited] : [])].join(':') }
 }
+
+/** The variable that names a running server of this kind; where it is set, none is started. */
+export function endpointVariableOf(kind: ServerKind): string {
+  return catalogue[kind].endpointVariable
+}
