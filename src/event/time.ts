@@ -1,0 +1,17 @@
+/** Microseconds since the Unix epoch as UTC, ISO 8601 with six digits: `2026-11-22T06:16:57.123456Z`. */
+export function isoMicros(micros: number): string {
+  const millis = Math.floor(micros / 1000)
+  const rest = micros - millis * 1000
+  const text = new Date(millis).toISOString()
+  return `${text.slice(0, -1)}${String(Math.floor(rest)).padStart(3, '0')}Z`
+}
+
+/** Milliseconds since the Unix epoch, as a source gives them that knows no more. */
+export function isoMillis(micros: number): string {
+  return new Date(Math.floor(micros / 1000)).toISOString()
+}
+
+/** The range in which `isoMicros` works. */
+export function isTime(micros: number): boolean {
+  return Math.abs(micros) <= 8.64e18
+}
