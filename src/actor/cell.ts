@@ -189,7 +189,10 @@ export class Cell implements Child, Runnable {
   }
 
   #handleSystem(item: SystemMessage): void {
-    if (item.type === 'down') return this.#handleDown(item.down, item.token)
+    if (item.type === 'down') {
+      this.#handleDown(item.down, item.token)
+      return
+    }
     const timer = this.#timers.get(item.key)
     // Cancelled or set again after it had fired.
     if (timer === undefined || timer.message !== item) return

@@ -180,7 +180,10 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
   function stopNext(current: Group, members: readonly Child[]): void {
     if (members.some((child) => child.state === 'stopping')) return
     const last = members.findLast((child) => child.state === 'running' || child.state === 'starting')
-    if (last !== undefined) return stop(last)
+    if (last !== undefined) {
+      stop(last)
+      return
+    }
     for (const child of members) {
       if (child.spec.restart === 'temporary') remove(child, actorGone(child.id, 'was stopped with its siblings'))
       else {
@@ -196,7 +199,10 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
     if (members.some((child) => child.state === 'starting' || child.state === 'stopping')) return
     const down = members.filter((child) => child.state === 'down')
     const next = planted.includes('restart-order-reversed') && !current.initial ? down.at(-1) : down[0]
-    if (next !== undefined) return start(next)
+    if (next !== undefined) {
+      start(next)
+      return
+    }
     group = undefined
     for (const child of members) child.member = false
     if (!current.initial) return
@@ -222,12 +228,21 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
 
   function restart(child: Child, reason: ExitReason): void {
     const error = reason.kind === 'error' ? reason.error : undefined
-    if (isTroupeError(error) && error.permanent) return exit(error)
+    if (isTroupeError(error) && error.permanent) {
+      exit(error)
+      return
+    }
     restartTimes = restartTimes.filter((time) => at.now - time <= intensity.periodMs)
     restartTimes.push(at.now)
-    if (restartTimes.length > allowed) return exit(tooMany(child, error))
+    if (restartTimes.length > allowed) {
+      exit(tooMany(child, error))
+      return
+    }
     const delayMs = nextDelay(child)
-    if (args.strategy !== 'one-for-one') return restartGroup(child, delayMs)
+    if (args.strategy !== 'one-for-one') {
+      restartGroup(child, delayMs)
+      return
+    }
     child.state = 'waiting'
     emit({ type: 'timer', key: child.id, ms: delayMs })
   }
@@ -254,16 +269,19 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
     if (child.member && group?.phase === 'stopping') {
       // It went before it was asked to: no restart of its own.
       child.state = 'down'
-      return advance()
+      advance()
+      return
     }
     const kind = child.spec.restart ?? 'permanent'
     if (kind === 'temporary') {
       remove(child)
-      return advance()
+      advance()
+      return
     }
     if (kind === 'transient' && !isFailure(reason)) {
       child.state = 'ended'
-      return advance()
+      advance()
+      return
     }
     restart(child, reason)
   }
@@ -271,15 +289,20 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
   function startFailed(child: Child, error: Error): void {
     child.lastError = describeReason({ kind: 'error', error })
     report('start-error', child.lastError, child)
-    if (group?.initial === true) return exit(error)
+    if (group?.initial === true) {
+      exit(error)
+      return
+    }
     if (child.adding) {
       remove(child, error)
-      return advance()
+      advance()
+      return
     }
     answer(child, error)
     if (child.spec.restart === 'temporary') {
       remove(child)
-      return advance()
+      advance()
+      return
     }
     restart(child, { kind: 'error', error })
   }
@@ -289,8 +312,10 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
     child.after = undefined
     if (after === 'remove') remove(child)
     else if (child.member) child.state = 'down'
-    else if (after === 'start') return start(child)
-    else child.state = 'ended'
+    else if (after === 'start') {
+      start(child)
+      return
+    } else child.state = 'ended'
     advance()
   }
 
@@ -300,11 +325,17 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
     const id = message.type === 'start-child' ? message.spec.id : message.id
     const child = find(id)
     if (message.type === 'start-child') {
-      if (child !== undefined) return refuse(request, 'child-exists', `a child '${id}' exists already`)
-      return add(request, message.spec)
+      if (child !== undefined) {
+        refuse(request, 'child-exists', `a child '${id}' exists already`)
+        return
+      }
+      add(request, message.spec)
+      return
     }
-    if (child === undefined || child.after === 'remove')
-      return refuse(request, 'unknown-child', `there is no child '${id}'`)
+    if (child === undefined || child.after === 'remove') {
+      refuse(request, 'unknown-child', `there is no child '${id}'`)
+      return
+    }
     child.waiters.push(request)
     if (message.type === 'stop-child') stopOne(child)
     else restartOne(child)
@@ -320,7 +351,10 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
     child.adding = true
     child.waiters.push(request)
     children.push(child)
-    if (group === undefined || args.strategy === 'one-for-one') return start(child)
+    if (group === undefined || args.strategy === 'one-for-one') {
+      start(child)
+      return
+    }
     // The newest child is the last to start, so it waits for those who are on their way.
     child.member = true
     advance()
@@ -355,7 +389,8 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
     if (key === GROUP) {
       if (group?.phase !== 'waiting') return
       group.phase = 'starting'
-      return advance()
+      advance()
+      return
     }
     const child = find(key)
     if (child?.state === 'waiting') start(child)
@@ -380,15 +415,20 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
     }
     switch (input.type) {
       case 'begin':
-        return begin()
+        begin()
+        return
       case 'close':
-        return close()
+        close()
+        return
       case 'due':
-        return due(input.key)
+        due(input.key)
+        return
       case 'command':
-        return command(input.request, input.message)
+        command(input.request, input.message)
+        return
       default:
-        return childInput(input)
+        childInput(input)
+        return
     }
   }
 

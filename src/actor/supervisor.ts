@@ -58,13 +58,17 @@ function supervise(
   function perform(action: Action): void {
     switch (action.type) {
       case 'start':
-        return start(action.spec, action.run, action.again)
+        start(action.spec, action.run, action.again)
+        return
       case 'stop':
-        return stop(action.id, action.run)
+        stop(action.id, action.run)
+        return
       case 'timer':
-        return cell.setTimer(action.key, action.ms, () => feed({ type: 'due', key: action.key }))
+        cell.setTimer(action.key, action.ms, () => feed({ type: 'due', key: action.key }))
+        return
       case 'cancel':
-        return cell.clearTimer(action.key)
+        cell.clearTimer(action.key)
+        return
       case 'ready':
         started?.resolve()
         started = undefined
@@ -79,7 +83,8 @@ function supervise(
         requests.delete(action.request)
         return
       case 'report':
-        return log.error(reportOf(path, action), `${action.context}: ${action.reason}`)
+        log.error(reportOf(path, action), `${action.context}: ${action.reason}`)
+        return
     }
   }
 
@@ -108,7 +113,10 @@ function supervise(
 
   function stop(id: string, run: number): void {
     const child = running.get(id)
-    if (child === undefined) return queueMicrotask(() => feed({ type: 'stopped', id, run }))
+    if (child === undefined) {
+      queueMicrotask(() => feed({ type: 'stopped', id, run }))
+      return
+    }
     child.stop()
     void child.ended.then(() => feed({ type: 'stopped', id, run }))
   }

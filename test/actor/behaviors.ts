@@ -137,7 +137,7 @@ function plain(down: Down): { path: string; kind: string; detail: string } {
 function obey(context: ActorContext<ProbeMessage>, message: Exclude<ProbeMessage, string>, seen: unknown[]): unknown {
   if ('watch' in message) return context.watch(context.ref(message.watch))
   if ('unwatch' in message) return context.unwatch(context.ref(message.unwatch))
-  if ('spawn' in message) return context.spawn(message.spec).then((ref: Ref) => ref.path)
+  if ('spawn' in message) return context.spawn(message.spawn).then((ref: Ref) => ref.path)
   if ('stopChild' in message) return context.stopChild(message.stopChild)
   if ('ask' in message) return context.ref(message.ask).ask(message.message, message.deadlineMs)
   if ('timer' in message)
@@ -154,18 +154,15 @@ function obey(context: ActorContext<ProbeMessage>, message: Exclude<ProbeMessage
 }
 
 /** Gathers numbers and says whether they came in order. */
-export const sequence = defineActor<null, number | 'state'>(
-  { module: import.meta.url, export: 'sequence' },
-  () => {
-    let next = 0
-    let ordered = true
-    return {
-      receive(message) {
-        if (message === 'state') return { next, ordered }
-        if (message !== next) ordered = false
-        next = message + 1
-        return undefined
-      },
-    }
-  },
-)
+export const sequence = defineActor<null, number | 'state'>({ module: import.meta.url, export: 'sequence' }, () => {
+  let next = 0
+  let ordered = true
+  return {
+    receive(message) {
+      if (message === 'state') return { next, ordered }
+      if (message !== next) ordered = false
+      next = message + 1
+      return undefined
+    },
+  }
+})

@@ -190,11 +190,13 @@ export function createHub(kernel: Kernel, driver: ThreadDriver, roots: () => rea
   function watch(watcher: string, target: string, token: string, watcherThread: Thread | undefined): void {
     const targetThread = threadOf(target)
     const here = kernel.cells.get(target)
-    if (here === undefined && (targetThread === undefined || targetThread === watcherThread))
-      return tellDown(watcherThread, watcher, token, {
+    if (here === undefined && (targetThread === undefined || targetThread === watcherThread)) {
+      tellDown(watcherThread, watcher, token, {
         path: target,
         reason: { kind: 'lost', detail: 'no such actor runs' },
       })
+      return
+    }
     watches.set(token, { watcher, target, watcherThread, targetThread: here === undefined ? targetThread : undefined })
     if (here !== undefined) here.watchers.set(token, watcher)
     else targetThread?.link.post({ type: 'watch', watcher, target, token })
@@ -300,28 +302,37 @@ export function createHub(kernel: Kernel, driver: ThreadDriver, roots: () => rea
         return
       case 'answer':
         thread.questions.delete(`${message.origin}/${message.id}`)
-        return answerWire(message.origin, message.id, message.outcome)
+        answerWire(message.origin, message.id, message.outcome)
+        return
       case 'forget':
-        return forget(thread.origin, message.id)
+        forget(thread.origin, message.id)
+        return
       case 'watch':
-        return watch(message.watcher, message.target, message.token, thread)
+        watch(message.watcher, message.target, message.token, thread)
+        return
       case 'unwatch':
-        return unwatch(message.target, message.token)
+        unwatch(message.target, message.token)
+        return
       case 'down':
-        return down(message.token, { path: message.path, reason: decodeReason(message.reason) })
+        down(message.token, { path: message.path, reason: decodeReason(message.reason) })
+        return
       case 'started': {
         const known = placed.get(message.path)
         if (known?.run === message.run) known.child.running()
         return
       }
       case 'ended':
-        return placedEnded(message.path, message.run, decodeReason(message.reason))
+        placedEnded(message.path, message.run, decodeReason(message.reason))
+        return
       case 'start-child':
-        return startForThread(thread, message)
+        startForThread(thread, message)
+        return
       case 'stop-child':
-        return thread.children.get(message.run)?.stop()
+        thread.children.get(message.run)?.stop()
+        return
       case 'kill-child':
-        return thread.children.get(message.run)?.kill(message.detail)
+        thread.children.get(message.run)?.kill(message.detail)
+        return
       case 'tree':
         thread.trees.get(message.request)?.(message.roots)
         return
@@ -329,7 +340,8 @@ export function createHub(kernel: Kernel, driver: ThreadDriver, roots: () => rea
         thread.lastPong = Math.max(thread.lastPong, message.n)
         return
       case 'log':
-        return kernel.log[message.level]({ thread: thread.name, ...message.fields }, message.message)
+        kernel.log[message.level]({ thread: thread.name, ...message.fields }, message.message)
+        return
     }
   }
 
@@ -357,7 +369,10 @@ export function createHub(kernel: Kernel, driver: ThreadDriver, roots: () => rea
     const tellParents = (): void => {
       for (const [, it] of lost) it.child.over(reason)
     }
-    if (orphans.length === 0) return tellParents()
+    if (orphans.length === 0) {
+      tellParents()
+      return
+    }
     void Promise.all(orphans.map((orphan) => orphan.ended)).then(tellParents)
   }
 

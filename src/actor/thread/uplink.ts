@@ -72,7 +72,8 @@ export function createUplink(kernel: Kernel, send: (batch: Batch<ToHost>) => voi
         return
       }
       case 'answer':
-        return kernel.settle(message.id, decodeOutcome(message.outcome))
+        kernel.settle(message.id, decodeOutcome(message.outcome))
+        return
       case 'watch': {
         const { watcher, target, token } = message
         const cell = kernel.cells.get(target)
@@ -87,26 +88,32 @@ export function createUplink(kernel: Kernel, send: (batch: Batch<ToHost>) => voi
         kernel.downHere(message.watcher, message.token, { path: message.path, reason: decodeReason(message.reason) })
         return
       case 'start':
-        return start(message.path, message.run, message.spec)
+        start(message.path, message.run, message.spec)
+        return
       case 'stop':
-        return root(message.path, message.run)?.stop()
+        root(message.path, message.run)?.stop()
+        return
       case 'kill':
-        return root(message.path, message.run)?.kill(message.detail)
+        root(message.path, message.run)?.kill(message.detail)
+        return
       case 'child-started':
-        return remote.get(message.run)?.running()
+        remote.get(message.run)?.running()
+        return
       case 'child-ended': {
         remote.get(message.run)?.over(decodeReason(message.reason))
         remote.delete(message.run)
         return
       }
       case 'tree':
-        return link.post({
+        link.post({
           type: 'tree',
           request: message.request,
           roots: [...roots.values()].map((it) => it.cell.node()),
         })
+        return
       case 'ping':
-        return link.post({ type: 'pong', n: message.n })
+        link.post({ type: 'pong', n: message.n })
+        return
     }
   }
 

@@ -47,5 +47,5 @@ function describe(error: unknown): string {
   if (!(error instanceof Error)) return `uncaught: ${String(error)}`
   const code = (error as { code?: unknown }).code
   if (code === 'ERR_WORKER_OUT_OF_MEMORY') return `out of memory: ${error.message}`
-  return `uncaught: ${error.stack ?? error.message}`
+  return `uncaught: ${error.name}: ${error.message}`
 }
