@@ -40,8 +40,13 @@ async function main([name, ...args]) {
     })
   await install()
   await compile()
+  const program = programOf(name, command)
   await findServers(command.servers(args))
-  if (command.run !== undefined) return command.run(args)
+  return command.run === undefined ? run(process.execPath, [program, ...args]) : command.run(args)
+}
+
+function programOf(name, command) {
+  if (command.program === undefined) return undefined
   const program = join(root, 'dist', command.program)
   if (!existsSync(program))
     fail({
@@ -49,7 +54,7 @@ async function main([name, ...args]) {
       cause: `'${name}' has no program: ${command.program.replace(/js$/, 'ts')} is not in this tree`,
       remedy: 'check out a commit that has it',
     })
-  return run(process.execPath, [program, ...args])
+  return program
 }
 
 function refuseOldNode() {
