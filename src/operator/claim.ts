@@ -36,7 +36,7 @@ export async function claimDataDirectory(
   const socket = socketPath(directory)
   for (const known of knownSockets(directory))
     if (known !== socket && (await probe(known)) === 'alive') throw inUse(directory)
-  const answering = answerer(log)
+  const answering = answerer(world, log)
   for (let attempt = 0; attempt < attempts; attempt++) {
     const server = await listen(socket, answering.accept)
     if (server !== null) {
@@ -46,7 +46,7 @@ export async function claimDataDirectory(
         directory,
         socket,
         serve: answering.serve,
-        release: () => release(server, answering.sockets),
+        release: once(() => release(server, answering.sockets)),
       }
     }
     if (!(await removeDead(socket, world))) throw inUse(directory)
@@ -144,7 +144,7 @@ function probe(path: string): Promise<Found> {
   })
 }
 
-function answerer(log: Logger) {
+function answerer(world: World, log: Logger) {
   let answers: OperatorAnswers | null = null
   const sockets = new Set<Socket>()
   const reply = async (socket: Socket, text: string): Promise<void> => {
@@ -154,8 +154,12 @@ function answerer(log: Logger) {
   const accept = (socket: Socket): void => {
     sockets.add(socket)
     socket.unref()
-    socket.setTimeout(operatorLimits.idleMs, () => socket.destroy())
-    socket.on('close', () => sockets.delete(socket))
+    const idle = () => world.setTimer(operatorLimits.idleMs, () => socket.destroy(), { background: true })
+    let silent = idle()
+    socket.on('close', () => {
+      silent.cancel()
+      sockets.delete(socket)
+    })
     socket.on('error', (error) => log.debug({ error: error.message }, 'a client of the local socket has gone'))
     // One request at a time: a client that asks faster than it reads waits.
     let busy: Promise<void> = Promise.resolve()
@@ -163,6 +167,8 @@ function answerer(log: Logger) {
       busy = busy.then(() => reply(socket, text)).catch(() => void socket.destroy())
     })
     socket.on('data', (chunk: Buffer) => {
+      silent.cancel()
+      silent = idle()
       socket.pause()
       if (!feed(chunk)) return void socket.destroy()
       void busy.then(() => socket.resume())
@@ -200,6 +206,14 @@ function parseRequest(text: string): { readonly id: number; readonly ask: string
     return { id: request.id, ask: request.ask }
   } catch {
     return null
+  }
+}
+
+function once(run: () => Promise<void>): () => Promise<void> {
+  let result: Promise<void> | null = null
+  return () => {
+    result ??= run()
+    return result
   }
 }
 

@@ -6,8 +6,8 @@
 import { sinkDriver } from '../sink/drivers.js'
 import { sourceDriver } from '../source/drivers.js'
 import type { PipelineDefinition, ProcessorDefinition, SourceDefinition } from './definition.js'
+import { credits } from './graph.js'
 import { type Guarantee, guaranteeOf, orderingOf } from './guarantee.js'
-import { creditBytes } from './limits.js'
 import { redactText } from './redact.js'
 
 export interface Explanation {
@@ -65,7 +65,7 @@ export async function explainPipeline(definition: PipelineDefinition): Promise<E
     threads: definition.threads,
     checkpointInterval: definition.checkpointInterval,
     stopDeadline: definition.stopDeadline,
-    credits: { partitionBytes: creditBytes.partition, pipelineBytes: creditBytes.pipeline },
+    credits: { partitionBytes: credits.partition, pipelineBytes: credits.pipeline },
     paths,
     servers: await explainServers(definition),
   }

@@ -45,6 +45,18 @@ export async function loadHandler(place: HandlerPlace): Promise<ProcessorHandler
   throw notAProcessor(place.pipelineModule, `processors.${place.processor}.handler was not made with defineProcessor`)
 }
 
+/**
+ * Loads each handler's module once, on this thread.
+ * @throws TroupeError `handler-load` or `not-a-processor`, exit code 2
+ */
+export async function preflightHandlers(definition: PipelineDefinition): Promise<void> {
+  for (const [name, processor] of Object.entries(definition.processors)) {
+    if (processor.handler === null || 'value' in processor.handler) continue
+    const place = handlerPlace(definition, name)
+    if (place !== null) await loadHandler(place)
+  }
+}
+
 function notAProcessor(url: string, message: string): TroupeError {
   return new TroupeError({
     code: 'not-a-processor',

@@ -8,19 +8,7 @@ import { sourceDriver } from '../source/drivers.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import type { PipelineDefinition } from './definition.js'
-import { handlerPlace, loadHandler } from './handler.js'
-
-/**
- * Loads each handler's module once, on this thread.
- * @throws TroupeError `handler-load` or `not-a-processor`, exit code 2
- */
-export async function preflightHandlers(definition: PipelineDefinition): Promise<void> {
-  for (const [name, processor] of Object.entries(definition.processors)) {
-    if (processor.handler === null || 'value' in processor.handler) continue
-    const place = handlerPlace(definition, name)
-    if (place !== null) await loadHandler(place)
-  }
-}
+import { preflightHandlers } from './handler.js'
 
 /**
  * Handlers first (they need no server), then sources, then sinks, one after the other so that the first error is told

@@ -1,0 +1,156 @@
+/**
+ * `troupe run FILE`: runs a pipeline in the foreground until it is told to stop, fails, or its time is over.
+ *
+ * SIGTERM and SIGINT drain and stop it within its `stopDeadline`; a second one ends the process at once with code 1.
+ */
+import { Command, InvalidArgumentError } from 'commander'
+import type { ExitReason } from '../actor/actor.js'
+import { runNode } from '../operator/node.js'
+import type { PipelineDefinition } from '../pipeline/definition.js'
+import { loadPipeline } from '../pipeline/load.js'
+import type { RunningPipeline } from '../pipeline/run.js'
+import { formatDuration, parseDuration } from '../pipeline/scalar.js'
+import { TroupeError } from '../world/error.js'
+import type { Logger } from '../world/logger.js'
+import { realWorld } from '../world/real.js'
+import { jsonLogger, type LogLevel, terminalLogger } from './log.js'
+import { loggedProgress, type Progress, progressFields, terminalProgress } from './progress.js'
+
+interface RunFlags {
+  readonly for?: number
+  readonly json?: boolean
+  readonly logLevel: LogLevel
+}
+
+/** ms beyond the deadline after which a stop that hangs is ended by force. */
+const grace = 10_000
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('run a pipeline until it is stopped')
+    .argument('<file>', 'pipeline.yaml, or a module that default-exports definePipeline({…})')
+    .option('--for <duration>', 'stop after this time, as SIGTERM does (20s, 5m)', durationOption)
+    .option('--json', 'log JSON lines, also on a terminal')
+    .option('--log-level <level>', 'debug, info, warn or error', levelOption, 'info')
+    .action(async (file: string, flags: RunFlags) => {
+      const definition = await loadPipeline(file)
+      const output = outputOf(flags)
+      await runInForeground(definition, flags, output)
+    })
+}
+
+function durationOption(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === null || ms < 1 || ms > 2 ** 31 - 1) throw new InvalidArgumentError('A duration such as 500ms, 20s or 5m.')
+  return ms
+}
+
+function levelOption(text: string): LogLevel {
+  if (text === 'debug' || text === 'info' || text === 'warn' || text === 'error') return text
+  throw new InvalidArgumentError('One of debug, info, warn, error.')
+}
+
+interface Output {
+  readonly log: Logger
+  readonly progress: Progress
+}
+
+function outputOf(flags: RunFlags): Output {
+  const write = (text: string): void => void process.stderr.write(text)
+  if (!process.stderr.isTTY || flags.json === true) {
+    const log = jsonLogger(flags.logLevel, write)
+    return { log, progress: loggedProgress(realWorld, log) }
+  }
+  const screen = {
+    get columns() {
+      return process.stderr.columns
+    },
+    write,
+  }
+  const progress = terminalProgress(realWorld, screen)
+  return { progress, log: terminalLogger(flags.logLevel, progress.line) }
+}
+
+async function runInForeground(
+  definition: PipelineDefinition,
+  flags: RunFlags,
+  { log, progress }: Output,
+): Promise<void> {
+  const stop = stopRequests(definition, log)
+  log.info({ pipeline: definition.name, pid: process.pid, data: definition.dataDirectory }, 'starting')
+  const running = await runNode(definition, { world: realWorld, log })
+  log.info({ pipeline: definition.name, partitions: definition.partitions, threads: definition.threads }, 'running')
+  progress.show(() => running.status())
+  if (flags.for !== undefined) realWorld.setTimer(flags.for, () => stop.request(`--for ${formatDuration(flags.for!)}`))
+  const first = await Promise.race([
+    stop.requested.then((): null => null),
+    running.ended.then((reason): ExitReason => reason),
+  ])
+  const last = await running.status().catch(() => null)
+  if (first === null) await drain(running, definition, stop.reason(), log)
+  progress.end()
+  const figures = last === null ? {} : progressFields(last, null)
+  log.info({ ...figures, pipeline: definition.name, state: 'stopped' }, 'stopped')
+  if (first !== null) failOn(first)
+}
+
+async function drain(
+  running: RunningPipeline,
+  definition: PipelineDefinition,
+  reason: string,
+  log: Logger,
+): Promise<void> {
+  log.info({ pipeline: definition.name, reason, deadlineMs: definition.stopDeadline }, 'draining')
+  await running.stop(definition.stopDeadline)
+  const reasonOfEnd = await running.ended
+  failOn(reasonOfEnd)
+}
+
+function failOn(reason: ExitReason): void {
+  switch (reason.kind) {
+    case 'normal':
+    case 'shutdown':
+      return
+    case 'error':
+      throw reason.error
+    case 'killed':
+    case 'lost':
+      throw new TroupeError({
+        code: `pipeline-${reason.kind}`,
+        message: `the pipeline ended: ${reason.detail}`,
+        remedy: 'start it again: it goes on from its last checkpoint',
+      })
+  }
+}
+
+/** The first request is answered by draining; a second signal, or a drain that hangs, ends the process. */
+function stopRequests(definition: PipelineDefinition, log: Logger) {
+  let reason: string | null = null
+  let resolve: () => void = () => {}
+  const requested = new Promise<void>((done) => {
+    resolve = done
+  })
+  const request = (why: string): void => {
+    if (reason !== null) return
+    reason = why
+    realWorld.setTimer(
+      definition.stopDeadline + grace,
+      () => {
+        log.error({ deadlineMs: definition.stopDeadline }, 'the stop did not end within its deadline')
+        process.exit(1)
+      },
+      { background: true },
+    )
+    resolve()
+  }
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (reason !== null) {
+      log.warn({ signal }, 'stopping now: what was not checkpointed comes again')
+      process.exit(1)
+    }
+    request(signal)
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  return { request, requested, reason: () => reason ?? '' }
+}
