@@ -1,4 +1,4 @@
-// Dependencies: installed when they are missing or when package-lock.json has changed since.
+// Dependencies: installed when they are missing or when package-lock.json has changed since, in the versions it locks.
 //
 // A stamp in node_modules holds the hash of the lock file. Where there is none, but somebody installed exactly what
 // the lock file says, only the stamp is written.
@@ -16,15 +16,17 @@ export async function install() {
   if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return
   if (!matchesLock()) {
     const [program, ...args] = npm()
-    const code = await timed('installing dependencies (npm ci)', () =>
-      run(program, [...args, 'ci', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'], {
+    const command = lockIsComplete() ? ['ci'] : ['install', '--no-save']
+    const title = `npm ${command.join(' ')}`
+    const code = await timed(`installing dependencies (${title})`, () =>
+      run(program, [...args, ...command, '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'], {
         output: 'stderr',
       }),
     )
     if (code !== 0)
       fail({
         place: root,
-        cause: `npm ci ended with ${code}`,
+        cause: `${title} ended with ${code}`,
         remedy: 'read its message above; the first run needs the npm registry, later ones do not',
       })
   }
@@ -40,6 +42,19 @@ function matchesLock() {
   return Object.entries(wanted).every(
     ([path, entry]) =>
       path === '' || installed[path]?.version === entry.version || (!installed[path] && entry.optional),
+  )
+}
+
+/**
+ * Whether the lock file names the optional packages of every platform, without which `npm ci` refuses it. npm leaves out
+ * those that the registry did not show to whoever made the file. `npm install --no-save` takes the same locked versions
+ * and does not mind.
+ */
+function lockIsComplete() {
+  const { packages } = JSON.parse(readFileSync(lockFile, 'utf8'))
+  const names = new Set(Object.keys(packages).map((path) => path.split('node_modules/').at(-1)))
+  return Object.values(packages).every((entry) =>
+    Object.keys(entry.optionalDependencies ?? {}).every((name) => names.has(name)),
   )
 }
 
