@@ -1,0 +1,83 @@
+/**
+ * Gets hold of the slot: START_REPLICATION, again and again for a while where a predecessor of ours still holds it.
+ *
+ * A reader whose process died leaves a walsender that the server notices late (wal_sender_timeout); a successor ends it by
+ * its name and term. A slot that another program or a newer term of this reader holds is not taken: `slot-in-use`.
+ */
+
+import type { CopyBoth, CopyBothHandlers, ReplicationConnection } from '../../wire/copyboth.js'
+import { TroupeError } from '../../world/error.js'
+import type { World } from '../../world/world.js'
+import type { SourceContext } from '../source.js'
+import { openReplication, readerName, readerNamePrefix, serverLabel, withCatalog } from './connection.js'
+import type { PostgresSourceDefinition } from './definition.js'
+import { readable } from './errors.js'
+import { quoteName, quoteText } from './identifiers.js'
+import { formatLsn } from './lsn.js'
+import { endPredecessor } from './slot.js'
+
+/** ms that a reader tries to get a slot that is in use. */
+const takeoverDeadline = 15_000
+const attemptEvery = 100
+
+export function connectReader(
+  config: PostgresSourceDefinition,
+  context: SourceContext,
+  place: string,
+): Promise<ReplicationConnection> {
+  const name = readerName(context.pipeline, context.name, context.term)
+  return openReplication(config, place, name, context.world)
+}
+
+/** @param first a connection on which nothing was started yet */
+export async function startStream(
+  config: PostgresSourceDefinition,
+  context: SourceContext,
+  place: string,
+  first: ReplicationConnection,
+  from: bigint,
+  handlers: CopyBothHandlers,
+): Promise<CopyBoth> {
+  const { world } = context
+  const until = world.monotonic() + takeoverDeadline
+  const command = startCommand(config, from)
+  for (let connection = first; ; connection = await connectReader(config, context, place)) {
+    try {
+      return await connection.start(command, handlers)
+    } catch (error) {
+      const known = readable(error, { place, server: serverLabel(config) })
+      if (known.code !== 'slot-in-use') throw known
+      const holder = await withCatalog(config, place, (client) =>
+        endPredecessor(client, config.slot, readerNamePrefix(context.pipeline, context.name), context.term),
+      )
+      const foreign = holder !== null && !holder.ours
+      if (world.monotonic() >= until || (foreign && holder.name.startsWith('troupe:')))
+        throw inUse(config, holder?.name ?? null, known, place)
+    }
+    await pause(world, attemptEvery)
+  }
+}
+
+function startCommand(config: PostgresSourceDefinition, from: bigint): string {
+  const publications = quoteText(quoteName(config.publication))
+  return `START_REPLICATION SLOT ${quoteName(config.slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${publications}, messages 'true')`
+}
+
+function inUse(
+  config: PostgresSourceDefinition,
+  holder: string | null,
+  cause: TroupeError,
+  place: string,
+): TroupeError {
+  return new TroupeError({
+    code: 'slot-in-use',
+    message: `the slot ${config.slot} of ${serverLabel(config)} is held by ${holder === null ? 'another session' : `the session "${holder}"`}`,
+    place,
+    remedy: cause.remedy!,
+    cause,
+  })
+}
+
+function pause(world: World, ms: number): Promise<void> {
+  return new Promise((resolve) => world.setTimer(ms, resolve))
+}
