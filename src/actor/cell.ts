@@ -71,6 +71,7 @@ export class Cell implements Child, Runnable {
   readonly #watching = new Map<string, string>()
   #actor: Actor<unknown> | undefined
   #hooked = false
+  #ran = false
   #busy = true
   #asked: Asked | undefined
   #reason: ExitReason | undefined
@@ -132,6 +133,7 @@ export class Cell implements Child, Runnable {
     }
     if (this.state === 'starting') {
       this.state = 'running'
+      this.#ran = true
       this.#since = this.kernel.world.monotonic()
       this.#resolveStarted()
     }
@@ -353,8 +355,6 @@ export class Cell implements Child, Runnable {
   }
 
   #enter(reason: ExitReason): void {
-    if (this.state === 'starting')
-      this.#rejectStarted(reason.kind === 'error' ? reason.error : actorGone(this.path, 'stopped while it started'))
     this.state = 'stopping'
     this.#reason = reason
     this.#abort.abort()
@@ -425,6 +425,9 @@ export class Cell implements Child, Runnable {
       this.kernel.log.warn({ report: 'crash', path: this.path, reason: describeReason(reason) }, 'an actor has ended')
     for (const [token, watcher] of this.watchers) this.kernel.down(watcher, token, { path: this.path, reason })
     this.watchers.clear()
+    // A start has failed only once everything that it had started is gone again.
+    if (!this.#ran)
+      this.#rejectStarted(reason.kind === 'error' ? reason.error : actorGone(this.path, 'stopped while it started'))
     this.#resolveEnded(reason)
   }
 

@@ -35,7 +35,7 @@ export const counter = defineActor<CounterArgs, CounterMessage>(
   (context, args) => {
     let count = args.from ?? 0
     const report = (event: string): void => {
-      if (args.report !== undefined) context.ref(args.report).tell({ event, path: context.path })
+      if (args.report !== undefined) context.ref(args.report).tell({ event: `${event} ${context.path}` })
     }
     if (args.failStart === 'error') throw new Error('cannot start')
     if (args.failStart === 'permanent') throw permanent()
