@@ -42,10 +42,9 @@ export async function programFromApt(
   const wanted = catalogue[kind].aptPackage(major)
   const reasons: string[] = []
   for (const suite of [release.codename, ...(newerSuites[release.distribution] ?? [])]) {
-    const scratch = mkdtempSync(join(tmpdir(), 'troupe-apt-'))
     try {
       report(`${catalogue[kind].title}: asking the archive's ${suite} for ${wanted}`)
-      const apt = await openApt(scratch, archive, suite)
+      const apt = await openApt(archive, suite)
       const candidate = await apt.candidate(wanted)
       const objection =
         candidate === undefined ? 'it has none' : objectionTo(kind, candidate, kind === 'postgres' ? undefined : major)
@@ -54,15 +53,13 @@ export async function programFromApt(
         continue
       }
       // Dependencies that this machine lacks fit only if they are of its own release.
-      await (suite === release.codename ? apt.downloadWithDependencies(wanted) : apt.download(wanted))
+      const packages = await apt.download(wanted, suite === release.codename)
       return await putOnShelf(cache, async (folder) => {
-        const program = await unpack(kind, apt.archives, folder)
+        const program = await unpack(kind, packages, folder)
         return { name: `${kind}-${program.version}`, program }
       })
     } catch (error) {
       reasons.push(`${suite}: ${firstLines(messageOf(error))}`)
-    } finally {
-      rmSync(scratch, { recursive: true, force: true })
     }
   }
   return reasons.join('; ')
@@ -106,33 +103,68 @@ function fromLines(text: string, codename: string): Archive | undefined {
 }
 
 interface Apt {
-  readonly archives: string
   candidate(wanted: string): Promise<string | undefined>
-  download(wanted: string): Promise<void>
-  downloadWithDependencies(wanted: string): Promise<void>
+  /** Gives the folder of the packages: the one wanted and, if asked, those that it needs and this machine lacks. */
+  download(wanted: string, withDependencies: boolean): Promise<string>
 }
 
-async function openApt(scratch: string, archive: Archive, suite: string): Promise<Apt> {
-  const archives = join(scratch, 'archives')
-  for (const folder of [join(archives, 'partial'), join(scratch, 'lists', 'partial')])
-    mkdirSync(folder, { recursive: true })
+/** Indexes of ten megabytes: each suite is asked once a process. */
+const opened = new Map<string, Promise<Apt>>()
+
+function openApt(archive: Archive, suite: string): Promise<Apt> {
+  const known = opened.get(suite)
+  if (known !== undefined) return known
+  const scratch = mkdtempSync(join(tmpdir(), 'troupe-apt-'))
+  process.once('exit', () => rmSync(scratch, { recursive: true, force: true }))
+  const apt = updateApt(scratch, archive, suite)
+  opened.set(suite, apt)
+  apt.catch(() => opened.delete(suite))
+  return apt
+}
+
+async function updateApt(scratch: string, archive: Archive, suite: string): Promise<Apt> {
+  mkdirSync(join(scratch, 'lists', 'partial'), { recursive: true })
   const sources = join(scratch, 'archive.sources')
-  const signedBy = archive.signedBy === undefined ? '' : `Signed-By: ${archive.signedBy}\n`
-  writeFileSync(
-    sources,
-    `Types: deb\nURIs: ${archive.uri}\nSuites: ${suite}\nComponents: ${archive.components.join(' ')}\n${signedBy}`,
-  )
+  const { uri, components, signedBy } = archive
+  const stanza = [`Types: deb`, `URIs: ${uri}`, `Suites: ${suite}`, `Components: ${components.join(' ')}`]
+  writeFileSync(sources, `${[...stanza, ...(signedBy === undefined ? [] : [`Signed-By: ${signedBy}`])].join('\n')}\n`)
   const configuration = join(scratch, 'apt.conf')
-  writeFileSync(
-    configuration,
-    `#clear APT::Update::Post-Invoke;
+  writeFileSync(configuration, configurationOf(scratch, sources))
+  const run = (cwd: string, program: string, ...args: string[]) =>
+    promisify(execFile)(program, ['-c', configuration, ...args], {
+      cwd,
+      timeout: 180_000,
+      maxBuffer: 2 ** 26,
+      env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+    })
+  // Without this option apt-get ends with 0 although nothing could be fetched.
+  await run(scratch, 'apt-get', '-q', '-o', 'APT::Update::Error-Mode=any', 'update')
+  return {
+    async candidate(wanted) {
+      const { stdout } = await run(scratch, 'apt-cache', 'policy', wanted)
+      return /Candidate: (?:\d+:)?(\d[\d.]*)/.exec(stdout)?.[1]
+    },
+    async download(wanted, withDependencies) {
+      const archives = mkdtempSync(join(scratch, 'archives-'))
+      mkdirSync(join(archives, 'partial'))
+      const command = withDependencies
+        ? ['-qy', '--download-only', '--reinstall', '--no-install-recommends', 'install']
+        : ['-q', 'download']
+      await run(archives, 'apt-get', '-o', `Dir::Cache::Archives=${archives}`, ...command, wanted)
+      return archives
+    },
+  }
+}
+
+/** A root of its own for apt: nothing of the system is written, and its hooks are not run. */
+function configurationOf(scratch: string, sources: string): string {
+  return `#clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 #clear DPkg::Post-Invoke;
 Dir::Etc::SourceList "${sources}";
 Dir::Etc::SourceParts "/nonexistent";
 Dir::State::Lists "${join(scratch, 'lists')}";
 Dir::Cache "${scratch}";
-Dir::Cache::Archives "${archives}";
 Debug::NoLocking "1";
 APT::Sandbox::User "root";
 Acquire::Languages "none";
@@ -140,31 +172,7 @@ Acquire::Check-Valid-Until "false";
 Acquire::Retries "2";
 Acquire::http::Timeout "20";
 Acquire::https::Timeout "20";
-`,
-  )
-  const run = (program: string, ...args: string[]) =>
-    promisify(execFile)(program, ['-c', configuration, ...args], {
-      cwd: archives,
-      timeout: 180_000,
-      maxBuffer: 2 ** 26,
-      env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
-    })
-  // Without this option apt-get ends with 0 although nothing could be fetched.
-  await run('apt-get', '-q', '-o', 'APT::Update::Error-Mode=any', 'update')
-  return {
-    archives,
-    async candidate(wanted) {
-      const { stdout } = await run('apt-cache', 'policy', wanted)
-      const version = /Candidate: (?:\d+:)?(\d[\d.]*)/.exec(stdout)?.[1]
-      return version
-    },
-    async download(wanted) {
-      await run('apt-get', '-q', 'download', wanted)
-    },
-    async downloadWithDependencies(wanted) {
-      await run('apt-get', '-qy', '--download-only', '--reinstall', '--no-install-recommends', 'install', wanted)
-    },
-  }
+`
 }
 
 async function unpack(kind: ServerKind, archives: string, folder: string): Promise<Shelved> {
