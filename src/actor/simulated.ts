@@ -1,0 +1,89 @@
+/**
+ * An actor system under a simulated World: the same kernel, cells, supervisors and protocol between threads, with
+ * threads that are kernels in this process.
+ *
+ * Messages between two actors keep their order; between others they overtake each other by random delays, and so do
+ * the batches of different threads. What crosses a "thread" is cloned, as between real ones.
+ */
+import type { Logger } from '../world/logger.js'
+import type { SimulatedWorld } from '../world/simulated.js'
+import type { ActorSystem } from './actor.js'
+import { Counters } from './counters.js'
+import { type Delay, Kernel } from './kernel.js'
+import type { Planted } from './supervision.js'
+import { systemOn } from './system.js'
+import type { RunningThread, ThreadDriver } from './thread/driver.js'
+import type { Batch } from './thread/link.js'
+import { threadLogger } from './thread/thread-logger.js'
+import type { ToHost } from './thread/to-host.js'
+import type { ToThread } from './thread/to-thread.js'
+import { createUplink, type Uplink } from './thread/uplink.js'
+
+export interface SimulatedOptions {
+  readonly world: SimulatedWorld
+  readonly log: Logger
+  /** Longest delay of a message, ms of virtual time; default 5. */
+  readonly maxDelayMs?: number
+  readonly planted?: readonly Planted[]
+}
+
+export function createSimulatedSystem(options: SimulatedOptions): ActorSystem {
+  const { world, log, maxDelayMs = 5, planted = [] } = options
+  const delay = orderedDelay(world, maxDelayMs)
+  return systemOn(simulatedThreads(options, delay), { world, log, delay, planted })
+}
+
+/** Random delays that keep the order of each pair. */
+function orderedDelay(world: SimulatedWorld, maxDelayMs: number): Delay {
+  const last = new Map<string, number>()
+  return (from, to, run) => {
+    const pair = `${from}>${to}`
+    const due = Math.max(world.monotonic() + world.random() * maxDelayMs, last.get(pair) ?? 0)
+    last.set(pair, due)
+    world.setTimer(due - world.monotonic(), run)
+  }
+}
+
+function simulatedThreads(options: SimulatedOptions, delay: Delay): ThreadDriver {
+  const { world, planted = [] } = options
+  return {
+    start(birth, events): RunningThread {
+      let dead = false
+      let uplink: Uplink | undefined
+      const kernel = new Kernel({
+        thread: birth.thread,
+        origin: birth.origin,
+        world,
+        log: threadLogger(() => uplink),
+        counters: new Counters(birth.counters),
+        delay,
+        planted,
+      })
+      const up = (batch: Batch<ToHost>): void => {
+        const copy = structuredClone(batch)
+        delay(birth.origin, 'host', () => {
+          if (!dead) events.received(copy)
+        })
+      }
+      uplink = createUplink(kernel, up)
+      kernel.elsewhere = uplink
+      return {
+        post(batch: Batch<ToThread>) {
+          const copy = structuredClone(batch)
+          delay('host', birth.origin, () => {
+            if (!kernel.halted) uplink.receive(copy)
+          })
+        },
+        terminate(detail) {
+          if (kernel.halted) return
+          kernel.halt()
+          // What it had sent may still arrive; its death comes after.
+          delay(birth.origin, 'host', () => {
+            dead = true
+            events.died(detail)
+          })
+        },
+      }
+    },
+  }
+}
