@@ -75,7 +75,10 @@ export interface LaneOutput {
   table(spec: TableSpec): void
   /** Whether any processor takes this operation of this table: skip the body if not (but count its ordinal). */
   wants(table: number, operation: Operation): boolean
-  /** Routes one record by `head.keyHash` and copies `body[start..end)`. `head` is read at once and may be reused. */
+  /**
+   * Routes one record by `head.keyHash` and copies `body[start..end)`. `head` is read at once and may be reused. A flush
+   * from inside this call carries the record, so the mark must cover it before the call.
+   */
   record(head: RecordHead, body: Uint8Array, start: number, end: number): void
   /**
    * A barrier (truncate): resolves when everything appended before has been processed, the record was appended alone

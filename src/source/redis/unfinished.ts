@@ -1,0 +1,77 @@
+/**
+ * The entries of a group that this reader has appended and not yet acknowledged: what arrives again and is among them is
+ * dropped. By id, never by "at or below": entries of a dead reader arrive after their successors.
+ *
+ * Kept as the obligations themselves, some two bytes an id; looked into only when an id comes that is not new, for which
+ * a set is made and kept while an exchange of claims goes on. Bounded by the log's credits.
+ */
+import type { EntryId } from './entry-id.js'
+import { idText } from './entry-id.js'
+import { receiptBuilder, visitReceipt } from './receipts.js'
+
+export interface Unfinished {
+  readonly pending: number
+  add(stream: number, id: EntryId): void
+  has(stream: string, id: EntryId): boolean
+  /** The ids since the last call, now part of an append. */
+  take(): Uint8Array | null
+  /** The oldest `count` appends are confirmed and about to be acknowledged. */
+  confirmed(count: number): void
+  /** The oldest `count` confirmed ones are acknowledged. */
+  acknowledged(count: number): void
+  /** While `run` is under way what is acknowledged is still known: an entry may have been claimed just before. */
+  during<T>(run: () => Promise<T>): Promise<T>
+}
+
+/** @param outstanding obligations of appends that the log still holds from before this reader */
+export function unfinished(streams: readonly string[], outstanding: readonly Uint8Array[]): Unfinished {
+  const builder = receiptBuilder(streams)
+  const appended: Uint8Array[] = [...outstanding]
+  let confirmed: Uint8Array[] = []
+  let known: Set<string> | null = null
+  let exchanges = 0
+
+  function look(): Set<string> {
+    if (known !== null) return known
+    const set = new Set<string>()
+    const add = (stream: string, id: EntryId) => set.add(`${stream}\0${idText(id)}`)
+    for (const receipt of confirmed) visitReceipt(receipt, add)
+    for (const receipt of appended) visitReceipt(receipt, add)
+    builder.visit(add)
+    known = set
+    return set
+  }
+
+  return {
+    get pending() {
+      return builder.count
+    },
+    add(stream, id) {
+      builder.add(stream, id)
+      known?.add(`${streams[stream]}\0${idText(id)}`)
+    },
+    has: (stream, id) => look().has(`${stream}\0${idText(id)}`),
+    take() {
+      const bytes = builder.take()
+      if (bytes !== null) appended.push(bytes)
+      return bytes
+    },
+    confirmed(count) {
+      confirmed.push(...appended.splice(0, count))
+    },
+    acknowledged(count) {
+      confirmed = confirmed.slice(count)
+      if (exchanges === 0) known = null
+    },
+    async during(run) {
+      // The set is made before anything is claimed, so that it holds all that is acknowledged meanwhile.
+      look()
+      exchanges++
+      try {
+        return await run()
+      } finally {
+        if (--exchanges === 0) known = null
+      }
+    },
+  }
+}
