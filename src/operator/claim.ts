@@ -2,17 +2,19 @@
  * The claim on a data directory: a local socket that answers `status` and `tree`, and by its being there keeps every
  * other process away.
  *
- * A claim is taken before anything is started and released last. While its process lives, also stopped by a signal, a
- * second claim is refused with `data-directory-in-use`. A dead owner's socket is moved aside and removed: moved first,
- * and asked once more, so that two who find it dead at the same moment do not remove each other's.
+ * Every claimant listens on a socket of its own, of a name that is never used again, and then looks at all others: one
+ * that answers is a rival, one that refuses is dead and removed. Who sees a rival gives way; only who sees none owns the
+ * directory. So two owners are impossible: of two, the later to listen sees the earlier. Of several that come at
+ * once the oldest waits for the others to withdraw. A process that is stopped by a signal still counts as alive.
  * Not for directories that several machines share: a socket is known on its own machine alone.
  */
-import { chmodSync, linkSync, lstatSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { basename, join } from 'node:path'
 import { messageOf, TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
-import { knownSockets, makeDataDirectory, recordSocket, socketPath } from './place.js'
+import { knownSockets, makeDataDirectory, socketDirectory } from './place.js'
 import { encodeLine, lineSplitter, type OperatorAnswers, type OperatorReply, operatorLimits } from './protocol.js'
 
 export interface DataDirectoryClaim {
@@ -25,7 +27,8 @@ export interface DataDirectoryClaim {
   release(): Promise<void>
 }
 
-const attempts = 5
+/** How often, and how many ms apart, the oldest of several claimants looks whether the others have withdrawn. */
+const patience = { looks: 100, apart: 10 } as const
 
 /** @throws TroupeError `data-directory-in-use` or `data-directory`, exit code 2 */
 export async function claimDataDirectory(
@@ -33,25 +36,65 @@ export async function claimDataDirectory(
   { world, log }: { readonly world: World; readonly log: Logger },
 ): Promise<DataDirectoryClaim> {
   const directory = makeDataDirectory(dataDirectory)
-  const socket = socketPath(directory)
-  for (const known of knownSockets(directory))
-    if (known !== socket && (await probe(known)) === 'alive') throw inUse(directory)
   const answering = answerer(world, log)
-  for (let attempt = 0; attempt < attempts; attempt++) {
+  for (let look = 0; look < patience.looks; ) {
+    const socket = join(socketPlace(directory), socketName(world))
     const server = await listen(socket, answering.accept)
-    if (server !== null) {
-      chmodSync(socket, 0o600)
-      recordSocket(directory, socket)
-      return {
-        directory,
-        socket,
-        serve: answering.serve,
-        release: once(() => release(server, answering.sockets)),
-      }
+    const withdraw = once(() => release(server, answering.sockets))
+    let rivals: Rivals = 'none'
+    for (; look < patience.looks; look++) {
+      rivals = await rivalsOf(directory, socket)
+      if (rivals !== 'younger') break
+      await new Promise<void>((resolve) => void world.setTimer(patience.apart, resolve))
     }
-    if (!(await removeDead(socket, world))) throw inUse(directory)
+    // A rival that looked between our bind and our listen took us for dead and removed our name: try with another.
+    if (rivals === 'none' && existsSync(socket)) return { directory, socket, serve: answering.serve, release: withdraw }
+    await withdraw()
+    if (rivals !== 'none') break
+    look++
   }
   throw inUse(directory)
+}
+
+/** Sorts by age. */
+function socketName(world: World): string {
+  return `${Math.round(world.now()).toString(36).padStart(9, '0')}-${Buffer.from(world.randomBytes(4)).toString('hex')}.sock`
+}
+
+function socketPlace(directory: string): string {
+  try {
+    return socketDirectory(directory)
+  } catch (error) {
+    if (error instanceof TroupeError) throw error
+    throw unusable(directory, error)
+  }
+}
+
+function unusable(place: string, error: unknown): TroupeError {
+  return new TroupeError({
+    code: 'data-directory',
+    message: `the socket of the data directory cannot be made: ${messageOf(error)}`,
+    place,
+    remedy: 'give a directory on a local file system that can be written (`data:` in the pipeline)',
+    exitCode: 2,
+    permanent: true,
+  })
+}
+
+type Rivals = 'none' | 'older' | 'younger'
+
+/** Removes the dead. All of it before anything is withdrawn: a claimant that is gone must not remove anything. */
+async function rivalsOf(directory: string, own: string): Promise<Rivals> {
+  let rivals: Rivals = 'none'
+  for (const socket of knownSockets(directory)) {
+    if (socket === own) continue
+    const found = await probe(socket)
+    if (found === 'dead') rmSync(socket, { force: true })
+    if (found !== 'alive') continue
+    if (basename(socket) < basename(own)) rivals = 'older'
+    else if (rivals === 'none') rivals = 'younger'
+  }
+  return rivals
 }
 
 function inUse(directory: string): TroupeError {
@@ -65,71 +108,24 @@ function inUse(directory: string): TroupeError {
   })
 }
 
-/** Null where the path is taken. */
-function listen(path: string, accept: (socket: Socket) => void): Promise<Server | null> {
+function listen(path: string, accept: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer(accept)
     server.maxConnections = operatorLimits.connections
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE') return resolve(null)
-      reject(
-        new TroupeError({
-          code: 'data-directory',
-          message: `the socket of the data directory cannot be made: ${messageOf(error)}`,
-          place: path,
-          remedy: 'give a directory on a local file system that can be written (`data:` in the pipeline)',
-          exitCode: 2,
-          permanent: true,
-        }),
-      )
-    })
+    server.once('error', (error) => reject(unusable(path, error)))
     server.listen(path, () => {
       server.removeAllListeners('error')
       server.on('error', () => {})
       server.unref()
+      chmodSync(path, 0o600)
       resolve(server)
     })
   })
 }
 
-/** True once the path is free, or looks so: try again. False where a process answers. */
-async function removeDead(path: string, world: World): Promise<boolean> {
-  const state = await probe(path)
-  if (state !== 'dead') return state === 'absent'
-  const aside = `${path}.${process.pid}.${Buffer.from(world.randomBytes(4)).toString('hex')}`
-  try {
-    renameSync(path, aside)
-  } catch {
-    return true
-  }
-  // Between the probe and the move a new owner may have come: what was moved is asked again, and put back if it lives.
-  const alive = (await probe(aside)) === 'alive'
-  try {
-    if (alive) linkSync(aside, path)
-  } catch {
-    // A third has taken the path meanwhile; it will be found by the next probe.
-  }
-  rmSync(aside, { force: true })
-  return !alive
-}
-
 type Found = 'alive' | 'dead' | 'absent'
 
 function probe(path: string): Promise<Found> {
-  try {
-    if (!lstatSync(path).isSocket())
-      throw new TroupeError({
-        code: 'data-directory',
-        message: 'a file stands where the socket of the data directory should be',
-        place: path,
-        remedy: 'take it away, or give another data directory',
-        exitCode: 2,
-        permanent: true,
-      })
-  } catch (error) {
-    if (error instanceof TroupeError) return Promise.reject(error)
-    return Promise.resolve('absent')
-  }
   return new Promise((resolve) => {
     const socket = connect(path)
     const end = (found: Found): void => {

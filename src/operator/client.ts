@@ -20,10 +20,17 @@ export async function askNode<Ask extends keyof OperatorAnswers>(
   ask: Ask,
   options: AskOptions,
 ): Promise<Answer<Ask>> {
+  let refusal: unknown = null
   for (const socket of socketsOf(dataDirectory)) {
-    const answer = await askSocket(socket, ask, options)
-    if (answer !== null) return answer.value as Answer<Ask>
+    try {
+      const answer = await askSocket(socket, ask, options)
+      if (answer !== null) return answer.value as Answer<Ask>
+    } catch (error) {
+      // The owner's answer goes before that of one who has only come to claim.
+      refusal ??= error
+    }
   }
+  if (refusal !== null) throw refusal
   throw new TroupeError({
     code: 'not-running',
     message: 'no pipeline runs on this data directory',

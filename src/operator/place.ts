@@ -1,17 +1,18 @@
 /**
- * Where the socket of a data directory is.
+ * Where the sockets of a data directory are.
  *
- * In the directory itself, unless its path is longer than a socket's may be (104 bytes with the final zero on the
+ * In its `run` folder, unless its path is longer than a socket's may be (104 bytes with the final zero on the
  * strictest system): then in a directory of the user's own under the system's temporary one, named by a hash, and the
- * data directory records it. Two ways to write one directory give one socket.
+ * data directory records it. Two ways to write one directory give one place.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { messageOf, TroupeError } from '../world/error.js'
 
 const longest = 103
+const longestName = 24
 const record = 'troupe.socket'
 
 /** Makes the data directory if need be, for its user alone, and gives its real path. */
@@ -31,23 +32,37 @@ export function makeDataDirectory(directory: string): string {
   }
 }
 
-/** The socket that a node on this (real) directory would listen on. */
-export function socketPath(directory: string): string {
-  const inside = join(directory, 'troupe.sock')
-  if (Buffer.byteLength(inside) <= longest) return inside
-  const digest = createHash('sha256').update(directory).digest('hex').slice(0, 24)
-  return join(userDirectory(), `${digest}.sock`)
+/** Where a node on this (real) directory makes its socket; made if need be. */
+export function socketDirectory(directory: string): string {
+  const inside = join(directory, 'run')
+  const path = Buffer.byteLength(inside) + longestName <= longest ? inside : join(userDirectory(), digestOf(directory))
+  mkdirSync(path, { recursive: true, mode: 0o700 })
+  if (path !== inside) writeFileSync(join(directory, record), `${path}\n`, { mode: 0o600 })
+  return path
 }
 
-/** Sockets that a node on this directory may be listening on: the recorded one may come from another temporary directory. */
+/** Sockets of this directory, live or dead, oldest first: also those of a node with another temporary directory. */
 export function knownSockets(directory: string): readonly string[] {
-  const usual = socketPath(directory)
   const recorded = readRecord(directory)
-  return recorded === null || recorded === usual ? [usual] : [usual, recorded]
+  const places = [join(directory, 'run'), ...(recorded === null ? [] : [recorded])]
+  return places.flatMap((place) =>
+    namesIn(place)
+      .filter((name) => name.endsWith('.sock'))
+      .sort()
+      .map((name) => join(place, name)),
+  )
 }
 
-export function recordSocket(directory: string, socket: string): void {
-  if (socket !== join(directory, 'troupe.sock')) writeFileSync(join(directory, record), `${socket}\n`, { mode: 0o600 })
+function digestOf(directory: string): string {
+  return createHash('sha256').update(directory).digest('hex').slice(0, 16)
+}
+
+function namesIn(place: string): readonly string[] {
+  try {
+    return readdirSync(place)
+  } catch {
+    return []
+  }
 }
 
 function readRecord(directory: string): string | null {

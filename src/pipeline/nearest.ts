@@ -1,12 +1,12 @@
 /** The valid name that a misspelt one was probably meant to be: fewest edits, a swap of neighbours counting as one. */
 
-/** Null where nothing is near: more than a third of the letters would have to change (at least 1, at most 3). */
+/** Null where nothing is near: more than two fifths of the letters would have to change (at least 1, at most 3). */
 export function nearest(name: string, candidates: Iterable<string>): string | null {
   let best: string | null = null
   let bestDistance = Number.POSITIVE_INFINITY
   const wanted = name.toLowerCase()
   for (const candidate of candidates) {
-    const bound = Math.min(3, Math.max(1, Math.floor(Math.max(name.length, candidate.length) / 3)))
+    const bound = Math.min(3, Math.max(1, Math.floor(Math.max(name.length, candidate.length) * 0.4)))
     if (Math.abs(candidate.length - name.length) > bound) continue
     const distance = edits(wanted, candidate.toLowerCase())
     if (distance > bound || distance >= bestDistance) continue

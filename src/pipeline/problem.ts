@@ -18,6 +18,8 @@ export interface Problem {
   /** Follows the key: `must be …`, `is required`. Never holds a value that may be secret. */
   readonly message: string
   readonly remedy?: string
+  /** The key that this unknown one was probably meant to be: its being missing is not told too. */
+  readonly meant?: string
   readonly cause?: unknown
 }
 
@@ -79,7 +81,11 @@ export function problemsOfIssues(
   input: unknown,
   origin: Origin,
 ): Problem[] {
-  return issues.flatMap((issue) => problemsOfIssue(issue, schema, input, origin))
+  const problems = issues.flatMap((issue) => problemsOfIssue(issue, schema, input, origin))
+  const meant = new Set(
+    problems.flatMap(({ path, meant }) => (meant === undefined ? [] : [formatPath([...path.slice(0, -1), meant])])),
+  )
+  return problems.filter(({ code, path }) => code !== 'missing-key' || !meant.has(formatPath(path)))
 }
 
 function problemsOfIssue(issue: z.core.$ZodIssue, schema: z.core.$ZodType, input: unknown, origin: Origin): Problem[] {
@@ -130,6 +136,7 @@ export function unknownKey(path: Path, key: string, known: readonly string[]): P
     at: 'key',
     message: `is no key that exists here${meant === null ? '' : `; did you mean ${meant}?`}`,
     remedy: `keys here: ${known.join(', ')}`,
+    ...(meant === null ? {} : { meant }),
   }
 }
 

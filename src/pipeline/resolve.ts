@@ -149,6 +149,8 @@ function crossProblems(pipeline: CheckedPipeline, setting: Setting): Problem[] {
         'default-export the pipeline from a module of its own, name a module as the handler, or set threads: 0',
       )
   }
+  // A misspelt name in a from is told already; that its source is not read would only repeat it.
+  if (problems.some(({ code }) => code === 'unknown-source')) return problems
   const read = readSources(pipeline)
   for (const name of Object.keys(pipeline.sources))
     if (Object.keys(pipeline.processors).length > 0 && !read.has(name))

@@ -233,7 +233,7 @@ const processor = z
     ).optional(),
     filter: filter.prefault({}),
     handler: handler.nullable().optional(),
-    sink: sinkSchema.nullable().optional(),
+    sink: sinkSchema.meta({ description: 'Where its output goes; nowhere without it.' }).nullable().optional(),
     retry: retry.prefault({}),
     onFailure: z
       .enum(['dead-letter', 'stop'])
@@ -294,8 +294,19 @@ export type CheckedPipeline = z.output<typeof pipelineSchema>
 
 /** The schema for editors, JSON Schema draft 7. */
 export function pipelineJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(pipelineSchema, { io: 'input', target: 'draft-7', unrepresentable: 'any' }) as Record<
-    string,
-    unknown
-  >
+  return z.toJSONSchema(pipelineSchema, {
+    io: 'input',
+    target: 'draft-7',
+    unrepresentable: 'any',
+    override: ({ jsonSchema }) => hoistDescription(jsonSchema),
+  }) as Record<string, unknown>
+}
+
+/** What may also be null has its description inside; editors look for it outside. */
+function hoistDescription(schema: { description?: string; anyOf?: unknown[]; default?: unknown }): void {
+  if (schema.description !== undefined || schema.anyOf === undefined) return
+  const described = schema.anyOf.find(
+    (one): one is { description: string } => typeof (one as { description?: unknown }).description === 'string',
+  )
+  if (described !== undefined) schema.description = described.description
 }

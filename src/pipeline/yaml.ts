@@ -31,12 +31,13 @@ export function readYaml(text: string, label: string, env: Environment): YamlTex
   if (faults.length > 0)
     return broken(
       label,
-      faults.map((fault) => ({
+      firstOfEachLine(faults, lines).map((fault) => ({
         code: fault.code === 'DUPLICATE_KEY' ? 'duplicate-key' : 'yaml-syntax',
         path: [],
         at: 'key',
         position: place(fault.pos[0]),
         message: fault.code === 'DUPLICATE_KEY' ? 'a key is given twice in one mapping' : fault.message,
+        ...(text.includes('${') ? { remedy: inFlow } : {}),
       })),
     )
 
@@ -63,6 +64,23 @@ export function readYaml(text: string, label: string, env: Environment): YamlTex
   } catch {
     return broken(label, [{ code: 'yaml-syntax', path: [], at: 'value', message: 'the aliases expand without end' }])
   }
+}
+
+// biome-ignore lint/suspicious/noTemplateCurlyInString: the text is about them
+const inFlow = 'inside { } and [ ] a ${NAME} needs quotes: "${NAME}"'
+
+/** One fault of syntax draws others after it; the first of a line says enough. */
+function firstOfEachLine<T extends { readonly pos: readonly [number, number] }>(
+  faults: readonly T[],
+  lines: LineCounter,
+): T[] {
+  const seen = new Set<number>()
+  return faults.filter((fault) => {
+    const { line } = lines.linePos(fault.pos[0])
+    if (seen.has(line)) return false
+    seen.add(line)
+    return true
+  })
 }
 
 function broken(label: string, problems: readonly Problem[]): YamlText {

@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest'
+import { explainPipeline } from '../../src/pipeline/explain.js'
+import { explanationText } from '../../src/pipeline/explain-text.js'
+import { guaranteeOf } from '../../src/pipeline/guarantee.js'
+import { loadPipeline } from '../../src/pipeline/load.js'
+import { scratch, shop } from './scratch.js'
+
+const path = { replayable: true, sourceKind: 'postgres', handler: false, onFailure: 'dead-letter' } as const
+
+describe('the guarantee of a path', () => {
+  it.each([
+    [
+      { ...path, replayable: false, sink: { kind: 'x', guarantee: 'exactly-once' } },
+      'at-most-once',
+      /cannot read again/,
+    ],
+    [
+      { ...path, sink: { kind: 'x', guarantee: 'exactly-once' } },
+      'exactly-once effect',
+      /stores the checkpoint with the work/,
+    ],
+    [
+      { ...path, sink: { kind: 'jsonl', guarantee: 'at-least-once' } },
+      'at-least-once',
+      /written again, with the same ids/,
+    ],
+    [
+      { ...path, sink: null, onFailure: 'stop' },
+      'at-least-once',
+      /handler did.*again; an event that keeps failing stops/,
+    ],
+  ] as const)('is told with its reason', (traits, guarantee, reason) => {
+    expect(guaranteeOf(traits)).toMatchObject({ guarantee, reason: expect.stringMatching(reason) })
+  })
+})
+
+describe('explain', () => {
+  const load = async (text: string) => {
+    const file = scratch({ 'pipeline.yaml': text })('pipeline.yaml')
+    return explainPipeline(await loadPipeline(file, { env: {}, cores: 2 }))
+  }
+
+  it('names each path, its order, and the connections of readers and of sinks times partitions', async () => {
+    const explanation = await load(shop)
+    expect(
+      explanation.paths.map(({ source, processor, guarantee, partitions }) => [
+        source,
+        processor,
+        guarantee,
+        partitions,
+      ]),
+    ).toEqual([
+      ['db', 'orders', 'at-least-once', 16],
+      ['clicks', 'clicks', 'at-least-once', 16],
+    ])
+    const uses = explanation.servers.flatMap((server) => server.uses)
+    expect(uses.filter(({ by }) => by === 'source db').length).toBeGreaterThan(0)
+    const sink = uses.filter(({ by }) => by === 'processor clicks')
+    expect(sink.reduce((sum, { count }) => sum + count, 0)).toBe(16)
+    for (const server of explanation.servers)
+      expect(server.connections).toBe(server.uses.reduce((sum, { count }) => sum + count, 0))
+  })
+
+  it('gives a global order one partition, and so one connection', async () => {
+    const explanation = await load(shop.replace('from: clicks\n', 'from: clicks\n    order: global\n'))
+    expect(explanation.paths[1]).toMatchObject({ partitions: 1, order: 'global' })
+    const sink = explanation.servers.flatMap((server) => server.uses).filter(({ by }) => by === 'processor clicks')
+    expect(sink.map(({ count }) => count)).toEqual([1])
+  })
+
+  it('shows no password, as text or as JSON', async () => {
+    const explanation = await load(shop.replace('redis://localhost:6379/1', 'redis://u:hunter2@localhost:6379/1'))
+    const text = explanationText(explanation)
+    expect(text).toContain('guarantee  at-least-once: ')
+    expect(text).toContain('db (postgres) → orders → jsonl ')
+    expect(`${text}${JSON.stringify(explanation)}`).not.toContain('hunter2')
+  })
+})
