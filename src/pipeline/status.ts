@@ -3,7 +3,6 @@
  * carried on here, as of the last sample.
  */
 import type { ActorSystem, TreeNode } from '../actor/actor.js'
-import { formatPosition, type Position } from '../event/position.js'
 import type { LogFigures } from '../log/memory.js'
 import type { World } from '../world/world.js'
 import type { PipelineDefinition } from './definition.js'
@@ -80,13 +79,13 @@ export function createStatusKeeper(definition: PipelineDefinition, world: World)
       name,
       kind: definition.sources[name]!.kind,
       state: sourceState(node, detail),
-      epoch: textOr(driver.epoch, null),
+      epoch: placeText(driver.epoch),
       eventsIn: count(path, 'events'),
       bytesIn: count(path, 'bytes'),
       flushes: count(path, 'flushes'),
-      positionRead: textOr(driver.positionRead, null),
-      positionConfirmed: textOr(driver.positionConfirmed, null),
-      lagBytes: numberOr(driver.lagBytes, null),
+      positionRead: placeText(driver.received ?? driver.position),
+      positionConfirmed: placeText(driver.confirmed),
+      lagBytes: numberOr(driver.unconfirmedBytes, null),
       lagEntries: numberOr(driver.lagEntries, null),
       lagMs: numberOr(driver.lagMs, newest === null ? null : Math.max(0, world.now() - newest / 1000)),
       restarts: node?.restarts ?? 0,
@@ -223,9 +222,10 @@ function numberOr<T>(value: unknown, otherwise: T): number | T {
   return typeof value === 'number' && Number.isFinite(value) ? value : otherwise
 }
 
-function textOr<T>(value: unknown, otherwise: T): string | T {
+/** A driver's place as it writes it, or one for each lane: `clicks=1700000000000-0`. */
+function placeText(value: unknown): string | null {
   if (typeof value === 'string') return value
-  if (typeof value === 'bigint') return value.toString()
-  if (typeof value === 'object' && value !== null && 'major' in value) return formatPosition(value as Position)
-  return otherwise
+  if (typeof value !== 'object' || value === null) return null
+  const lanes = Object.entries(value)
+  return lanes.length === 0 ? null : lanes.map(([lane, place]) => `${lane}=${String(place)}`).join(' ')
 }
