@@ -1,0 +1,64 @@
+/** The pipelines that are measured: four partitions, keyed order, defaults for the rest. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { PipelineConfig } from '../../src/pipeline/schema.js'
+import { publication } from '../work/wal.js'
+
+export const partitions = 4
+
+const folders: string[] = []
+
+function dataDirectory(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'troupe-bench-'))
+  folders.push(folder)
+  return folder
+}
+
+export function removeData(): void {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
+}
+
+const handler = new URL('./count-rows.js', import.meta.url).href
+
+export function walToHandler(url: string, slot: string): PipelineConfig {
+  return {
+    name: 'bench',
+    data: dataDirectory(),
+    partitions,
+    sources: { wal: walSource(url, slot) },
+    processors: { count: { handler } },
+  }
+}
+
+export function walToRedis(url: string, slot: string, redis: string, stream: string): PipelineConfig {
+  return {
+    name: 'bench',
+    data: dataDirectory(),
+    partitions,
+    sources: { wal: walSource(url, slot) },
+    processors: { copy: { sink: { kind: 'redis', url: redis, write: 'stream', name: stream } } },
+  }
+}
+
+function walSource(url: string, slot: string): PipelineConfig['sources'][string] {
+  return { kind: 'postgres', url, publication, createPublication: 'never', slot, createSlot: 'never' }
+}
+
+export function streamToHandler(url: string, stream: string, mode: 'group' | 'read', group: string): PipelineConfig {
+  const read = {
+    kind: 'redis-streams' as const,
+    url,
+    streams: [stream],
+    mode,
+    keyField: 'key',
+    start: 'earliest' as const,
+  }
+  return {
+    name: 'bench',
+    data: dataDirectory(),
+    partitions,
+    sources: { clicks: mode === 'group' ? { ...read, group } : read },
+    processors: { count: { handler } },
+  }
+}
