@@ -31,9 +31,9 @@ export const jsonlSink: SinkDriver<JsonlSinkDefinition> = {
       // A partition's own file is made and repaired when that partition opens it.
       await mkdir(dirname(pathOf(definition.path, 0)), { recursive: true })
       if (own) return
-      const file = await openFile(definition.path)
+      const { file, size } = await openFile(definition.path)
       try {
-        await cutTornLine(file)
+        if (size !== null) await cutTornLine(file, size)
       } finally {
         await file.close()
       }
@@ -48,14 +48,14 @@ export const jsonlSink: SinkDriver<JsonlSinkDefinition> = {
     const path = pathOf(definition.path, context.partition)
     try {
       await mkdir(dirname(path), { recursive: true })
-      const file = await openFile(path)
-      if (ownFile(definition.path)) await cutTornLine(file)
-      else await endTornLine(file)
+      const { file, size } = await openFile(path)
+      const sync = definition.sync && size !== null
+      if (size !== null) await (ownFile(definition.path) ? cutTornLine : endTornLine)(file, size)
       return linesWriter(
         async (bytes) => {
           const { bytesWritten } = await file.write(bytes, 0, bytes.length, null)
           if (bytesWritten < bytes.length) throw new Error(`only ${bytesWritten} of ${bytes.length} bytes were taken`)
-          if (definition.sync) await file.datasync()
+          if (sync) await file.datasync()
         },
         () => file.close(),
         context,
@@ -150,15 +150,25 @@ function pathOf(path: string, partition: number): string {
   return path.replaceAll('{partition}', String(partition))
 }
 
-/** Opens for reading and appending; a file that is new is made known to the disk with its directory. */
-async function openFile(path: string): Promise<FileHandle> {
+/**
+ * Opens for reading and appending; a file that is new is made known to the disk with its directory. `size` is that of a
+ * regular file; pipes and devices have none, nothing to repair and no fsync.
+ */
+async function openFile(path: string): Promise<{ readonly file: FileHandle; readonly size: number | null }> {
   const file = await open(path, 'a+', 0o644)
-  if ((await file.stat()).size === 0) {
-    await file.sync()
-    const directory = await open(dirname(path), 'r')
-    await directory.sync().finally(() => directory.close())
+  try {
+    const stat = await file.stat()
+    if (!stat.isFile()) return { file, size: null }
+    if (stat.size === 0) {
+      await file.sync()
+      const directory = await open(dirname(path), 'r')
+      await directory.sync().finally(() => directory.close())
+    }
+    return { file, size: stat.size }
+  } catch (error) {
+    await file.close()
+    throw error
   }
-  return file
 }
 
 async function lastByte(file: FileHandle, size: number): Promise<number> {
@@ -168,8 +178,7 @@ async function lastByte(file: FileHandle, size: number): Promise<number> {
 }
 
 /** Only where nobody else writes to the file. */
-async function cutTornLine(file: FileHandle): Promise<void> {
-  const { size } = await file.stat()
+async function cutTornLine(file: FileHandle, size: number): Promise<void> {
   if (size === 0 || (await lastByte(file, size)) === NEWLINE) return
   const tail = Buffer.alloc(TAIL_BYTES)
   let keep = 0
@@ -184,8 +193,7 @@ async function cutTornLine(file: FileHandle): Promise<void> {
 }
 
 /** Others may be in the middle of a write, so at worst this adds an empty line; it never takes anything away. */
-async function endTornLine(file: FileHandle): Promise<void> {
-  const { size } = await file.stat()
+async function endTornLine(file: FileHandle, size: number): Promise<void> {
   if (size === 0 || (await lastByte(file, size)) === NEWLINE) return
   await file.write(Buffer.from('\n'))
 }

@@ -65,7 +65,7 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
     for (let limit = 1000; value >= limit; limit *= 10) width++
     for (let place = at + width - 1, rest = value; place >= at; place--) {
       const tenth = Math.floor(rest / 10)
-      buffer[place] = ZERO + rest - tenth * 10
+      buffer[place] = ZERO + (rest - tenth * 10)
       rest = tenth
     }
     at += width
