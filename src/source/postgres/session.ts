@@ -1,12 +1,11 @@
 /**
  * Gets hold of the slot: START_REPLICATION, again and again for a while where a predecessor of ours still holds it.
  *
- * A reader whose process died leaves a walsender that the server notices late (wal_sender_timeout); a successor ends it by
+ * A reader that died leaves a walsender that the server notices late (wal_sender_timeout); a successor ends it by
  * its name and term. A slot that another program or a newer term of this reader holds is not taken: `slot-in-use`.
  */
 
 import type { CopyBoth, CopyBothHandlers, ReplicationConnection } from '../../wire/copyboth.js'
-import { TroupeError } from '../../world/error.js'
 import type { World } from '../../world/world.js'
 import type { SourceContext } from '../source.js'
 import { openReplication, readerName, readerNamePrefix, serverLabel, withCatalog } from './connection.js'
@@ -14,7 +13,7 @@ import type { PostgresSourceDefinition } from './definition.js'
 import { readable } from './errors.js'
 import { quoteName, quoteText } from './identifiers.js'
 import { formatLsn } from './lsn.js'
-import { endPredecessor } from './slot.js'
+import { endHolder, slotHolder, slotInUse } from './slot.js'
 
 /** ms that a reader tries to get a slot that is in use. */
 const takeoverDeadline = 15_000
@@ -41,18 +40,20 @@ export async function startStream(
   const { world } = context
   const until = world.monotonic() + takeoverDeadline
   const command = startCommand(config, from)
+  const prefix = readerNamePrefix(context.pipeline, context.name)
   for (let connection = first; ; connection = await connectReader(config, context, place)) {
     try {
       return await connection.start(command, handlers)
     } catch (error) {
       const known = readable(error, { place, server: serverLabel(config) })
       if (known.code !== 'slot-in-use') throw known
-      const holder = await withCatalog(config, place, (client) =>
-        endPredecessor(client, config.slot, readerNamePrefix(context.pipeline, context.name), context.term),
-      )
-      const foreign = holder !== null && !holder.ours
-      if (world.monotonic() >= until || (foreign && holder.name.startsWith('troupe:')))
-        throw inUse(config, holder?.name ?? null, known, place)
+      const holder = await withCatalog(config, place, async (client) => {
+        const found = await slotHolder(client, config.slot, prefix, context.term)
+        if (found?.is === 'older' || found?.is === 'same') await endHolder(client, found)
+        return found
+      })
+      if (holder?.is === 'newer' || world.monotonic() >= until)
+        throw slotInUse(config, serverLabel(config), holder, place)
     }
     await pause(world, attemptEvery)
   }
@@ -61,21 +62,6 @@ export async function startStream(
 function startCommand(config: PostgresSourceDefinition, from: bigint): string {
   const publications = quoteText(quoteName(config.publication))
   return `START_REPLICATION SLOT ${quoteName(config.slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${publications}, messages 'true')`
-}
-
-function inUse(
-  config: PostgresSourceDefinition,
-  holder: string | null,
-  cause: TroupeError,
-  place: string,
-): TroupeError {
-  return new TroupeError({
-    code: 'slot-in-use',
-    message: `the slot ${config.slot} of ${serverLabel(config)} is held by ${holder === null ? 'another session' : `the session "${holder}"`}`,
-    place,
-    remedy: cause.remedy!,
-    cause,
-  })
 }
 
 function pause(world: World, ms: number): Promise<void> {

@@ -127,26 +127,53 @@ export function gapError(
   })
 }
 
-/**
- * Ends the walsender that an earlier term of this same reader left behind, if that is who holds the slot.
- * @returns who holds it, for the error: null if nobody
- */
-export async function endPredecessor(
+/** The session that holds a slot, and what it is to the reader `prefix` + `term` (names: `readerName`). */
+export interface SlotHolder {
+  readonly pid: number
+  readonly name: string
+  /** `older`, `same` or `newer`: a term of this same reader. */
+  readonly is: 'older' | 'same' | 'newer' | 'stranger'
+}
+
+export async function slotHolder(
   client: pg.Client,
   slot: string,
   prefix: string,
   term: number,
-): Promise<{ readonly name: string; readonly ours: boolean } | null> {
+): Promise<SlotHolder | null> {
   const { rows } = await client.query<{ pid: number; name: string }>(
     `SELECT a.pid, a.application_name AS name
      FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = $1`,
     [slot],
   )
-  const holder = rows[0]
-  if (holder === undefined) return null
-  const held = holder.name.startsWith(prefix) ? Number(holder.name.slice(prefix.length)) : Number.NaN
-  const ours = Number.isSafeInteger(held) && held < term
-  // Refused to a role that is neither the same nor pg_signal_backend: then the wait for its end goes on.
-  if (ours) await client.query('SELECT pg_terminate_backend($1)', [holder.pid]).catch(() => {})
-  return { name: holder.name, ours }
+  const row = rows[0]
+  if (row === undefined) return null
+  const held = row.name.startsWith(prefix) ? Number(row.name.slice(prefix.length)) : Number.NaN
+  if (!Number.isSafeInteger(held)) return { ...row, is: 'stranger' }
+  return { ...row, is: held < term ? 'older' : held === term ? 'same' : 'newer' }
+}
+
+/** Ends a walsender. Refused to a role that is neither its own nor pg_signal_backend: then the wait for its end goes on. */
+export async function endHolder(client: pg.Client, holder: SlotHolder): Promise<void> {
+  await client.query('SELECT pg_terminate_backend($1)', [holder.pid]).catch(() => {})
+}
+
+export function slotInUse(
+  config: PostgresSourceDefinition,
+  server: string,
+  holder: SlotHolder | null,
+  place: string,
+): TroupeError {
+  const who =
+    holder === null
+      ? 'another session'
+      : holder.is === 'newer'
+        ? `a newer reader of this source ("${holder.name}")`
+        : `the session "${holder.name}"`
+  return new TroupeError({
+    code: 'slot-in-use',
+    message: `the slot ${config.slot} of ${server} is held by ${who}`,
+    place,
+    remedy: 'stop the other reader of this slot, or give this source a slot of its own',
+  })
 }

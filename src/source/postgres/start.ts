@@ -7,10 +7,10 @@ import type { LossWindow } from '../../event/marker.js'
 import type { ReplicationConnection } from '../../wire/copyboth.js'
 import { TroupeError } from '../../world/error.js'
 import type { SourceContext } from '../source.js'
-import { withCatalog } from './connection.js'
+import { readerNamePrefix, serverLabel, withCatalog } from './connection.js'
 import type { PostgresSourceDefinition } from './definition.js'
 import { formatLsn, parseLsn } from './lsn.js'
-import { createSlot, gapError, judgeSlot, readSlot, slotNotThere } from './slot.js'
+import { createSlot, gapError, judgeSlot, readSlot, slotHolder, slotInUse, slotNotThere } from './slot.js'
 import { fromReaderState, type PostgresState } from './state.js'
 
 /** The only lane of a slot. */
@@ -55,6 +55,7 @@ export async function decideStart(
     at: context.world.now(),
   })
 
+  const prefix = readerNamePrefix(context.pipeline, context.name)
   return withCatalog(
     config,
     place,
@@ -84,6 +85,9 @@ export async function decideStart(
           return begun(begin(lsn), broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code))
         }
         case 'gap': {
+          // It has moved on because a newer reader of this source has it: that is no gap, and not ours to judge.
+          const holder = await slotHolder(client, config.slot, prefix, context.term)
+          if (holder?.is === 'newer') throw slotInUse(config, serverLabel(config), holder, place)
           if (config.onGap !== 'report') throw gapError(config, verdict, joined, place)
           const lsn = verdict.recreate ? await recreate() : verdict.to!
           context.log.warn({ slot: config.slot, cause: verdict.cause, lsn: formatLsn(lsn) }, 'going on behind a gap')

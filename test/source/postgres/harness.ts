@@ -6,13 +6,15 @@ import type { PostgresSourceDefinition } from '../../../src/source/postgres/defi
 import { postgresSource } from '../../../src/source/postgres/driver.js'
 import type { SourceReader } from '../../../src/source/source.js'
 import { realWorld } from '../../../src/world/real.js'
-import { createRecording, loggerOf, openReader, type Recording, type Resume, sourceFor } from './recording.js'
-
-export interface Started {
-  readonly config: PostgresSourceDefinition
-  readonly recording: Recording
-  readonly reader: SourceReader
-}
+import {
+  createRecording,
+  loggerOf,
+  openReader,
+  type Recording,
+  type Resume,
+  type Started,
+  sourceFor,
+} from './recording.js'
 
 export interface Harness {
   readonly server: PostgresServer

@@ -12,6 +12,7 @@ import { postgresSource } from '../../../src/source/postgres/driver.js'
 import type { LaneOutput, SourceOutput, SourceReader } from '../../../src/source/source.js'
 import type { Logger } from '../../../src/world/logger.js'
 import { realWorld } from '../../../src/world/real.js'
+import type { World } from '../../../src/world/world.js'
 
 export interface Recording {
   readonly out: SourceOutput
@@ -160,15 +161,22 @@ export interface Resume {
   readonly term?: number
 }
 
+export interface Started {
+  readonly config: PostgresSourceDefinition
+  readonly recording: Recording
+  readonly reader: SourceReader
+}
+
 /** Opens a reader that records into `recording`. */
 export async function openReader(
   config: PostgresSourceDefinition,
   recording: Recording,
   resume: Resume = {},
+  world: World = realWorld,
 ): Promise<SourceReader> {
   const state = resume.state ?? null
   const reader = await postgresSource.open(config, {
-    world: realWorld,
+    world,
     log: loggerOf(recording),
     pipeline: 'test',
     name: 'db',
