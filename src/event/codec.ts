@@ -32,6 +32,8 @@ export interface Codec<Meta = unknown> {
   /** @throws TroupeError `record-corrupt` */
   decodeTable(meta: Uint8Array): Meta
   key(records: Records<Meta>, at: number): Row | null
+  /** '' without a key (key-text.ts). */
+  keyText(records: Records<Meta>, at: number): string
   before(records: Records<Meta>, at: number): Row | null
   after(records: Records<Meta>, at: number): Row | null
   unchanged(records: Records<Meta>, at: number): readonly string[]

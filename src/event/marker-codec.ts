@@ -40,6 +40,7 @@ function decodeLossWindow(text: string): LossWindow {
 export const markerCodec: Codec = {
   decodeTable: () => null,
   key: () => null,
+  keyText: () => '',
   before: () => null,
   after: () => null,
   unchanged: () => noNames,

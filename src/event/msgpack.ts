@@ -4,9 +4,10 @@
  * Every Value comes back as it was, bigint of any size included. The body is decoded whole each time that a part of it is read.
  */
 import { Packr } from 'msgpackr'
-import { type Codec, noHeaders, noNames, type Records } from './codec.js'
+import { type Codec, noHeaders, type Records } from './codec.js'
 import type { Row, Value } from './event.js'
 import { isList, put } from './json.js'
+import { keyTextOf } from './key-text.js'
 import { frameError } from './layout.js'
 import { valueRow } from './value-row.js'
 
@@ -56,15 +57,36 @@ function packRow(row: Columns | null | undefined): PackedRow {
 }
 
 function changeAt(records: Records, at: number): PackedChange {
+  // A copy: msgpackr gives binary values as views, which would pin the frame.
+  const body = new Uint8Array(records.bytes.subarray(records.bodyStart(at), records.bodyEnd(at)))
   try {
-    // A copy: msgpackr gives binary values as views, which would pin the frame.
-    const body = new Uint8Array(records.bytes.subarray(records.bodyStart(at), records.bodyEnd(at)))
-    const change = packr.unpack(body) as PackedChange
-    if (!Array.isArray(change) || change.length !== 7) throw new TypeError('not a change')
+    const change: unknown = packr.unpack(body)
+    if (!isPackedChange(change)) throw new TypeError('not a change')
     return change
   } catch (cause) {
     throw frameError('record-corrupt', 'a change in msgpack cannot be read', cause)
   }
+}
+
+function isPackedChange(change: unknown): change is PackedChange {
+  if (!Array.isArray(change) || change.length !== 7) return false
+  const [key, before, after, unchanged, headers, tenant, traceparent] = change as unknown[]
+  return (
+    [key, before, after, headers].every(isPackedRow) &&
+    isTexts(unchanged) &&
+    [tenant, traceparent].every((text) => text === null || typeof text === 'string')
+  )
+}
+
+function isPackedRow(row: unknown): row is PackedRow {
+  if (row === null) return true
+  if (!Array.isArray(row) || row.length !== 2) return false
+  const [names, values] = row as unknown[]
+  return isTexts(names) && Array.isArray(values) && values.length === names.length
+}
+
+function isTexts(texts: unknown): texts is readonly string[] {
+  return Array.isArray(texts) && texts.every((text) => typeof text === 'string')
 }
 
 function rowFrom(packed: PackedRow): Row | null {
@@ -84,9 +106,10 @@ function plainBytes(value: Value): Value {
 export const msgpackCodec: Codec<null> = {
   decodeTable: () => null,
   key: (records, at) => rowFrom(changeAt(records, at)[0]),
+  keyText: (records, at) => keyTextOf(rowFrom(changeAt(records, at)[0])),
   before: (records, at) => rowFrom(changeAt(records, at)[1]),
   after: (records, at) => rowFrom(changeAt(records, at)[2]),
-  unchanged: (records, at) => changeAt(records, at)[3] ?? noNames,
+  unchanged: (records, at) => changeAt(records, at)[3],
   headers(records, at) {
     const packed = changeAt(records, at)[4]
     if (packed === null) return noHeaders

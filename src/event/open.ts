@@ -296,9 +296,11 @@ function makeLane(block: Uint8Array, codecNumber: number, flags: number, epoch: 
   const lane = texts.text()
   const replayable = (flags & flag.replayable) !== 0
   const spec: LaneSpec = { source, kind, replayable, epoch, lane, codec: name, ordered: (flags & flag.ordered) !== 0 }
+  const shown = Object.freeze({ name: source, kind, epoch, lane, replayable })
   return {
     spec,
-    source: Object.freeze({ name: source, kind, epoch, lane, replayable }),
+    source: shown,
+    sourceJSON: Object.freeze({ ...shown, epoch: epoch.toString() }),
     codec: codecOf[name],
     idPrefix: `${source}/${epoch}/${lane}/`,
   }

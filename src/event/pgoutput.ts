@@ -21,6 +21,7 @@ import { isUtf8 } from 'node:buffer'
 import { type Codec, noHeaders, noNames, type Records } from './codec.js'
 import type { Row, Value } from './event.js'
 import type { TableSpec } from './frame.js'
+import { keyTextOf } from './key-text.js'
 import { frameError, head, operationOf } from './layout.js'
 import { type DecodedRelation, decodeRelation, type Selection } from './relation.js'
 import { columnCount, noTuple, tupleKind } from './tuple.js'
@@ -44,9 +45,16 @@ export const pgoutputCodec: Codec<DecodedRelation | null> = {
 
   key(records, at) {
     const relation = relationOf(records, at)
-    if (relation === null || relation.relation.keyColumns.length === 0) return null
-    const isDelete = operationAt(records, at) === operationOf.delete
-    return isDelete ? oldRow(records, at, relation, relation.key) : newRow(records, at, relation, relation.key)
+    return relation === null ? null : keyRow(records, at, relation)
+  },
+
+  keyText(records, at) {
+    const relation = relationOf(records, at)
+    if (relation === null) return ''
+    const row = keyRow(records, at, relation)
+    if (row === null) return ''
+    const { numbers } = relation.key
+    return numbers.length === 1 ? (row.textOf(numbers[0]!) ?? '') : keyTextOf(row, relation.key.names)
   },
 
   before(records, at) {
@@ -94,6 +102,12 @@ function relationOf(records: RelationRecords, at: number): DecodedRelation | nul
   return relation
 }
 
+function keyRow(records: RelationRecords, at: number, relation: DecodedRelation): TupleRow | null {
+  if (relation.relation.keyColumns.length === 0) return null
+  const isDelete = operationAt(records, at) === operationOf.delete
+  return isDelete ? oldRow(records, at, relation, relation.key) : newRow(records, at, relation, relation.key)
+}
+
 /** The old tuple as a row: with a selection the columns of it, else all that it holds. Null where none was sent. */
 function oldRow(
   records: RelationRecords,
@@ -105,7 +119,15 @@ function oldRow(
   const kind = records.bytes[start]
   if (kind !== tupleKind.old && kind !== tupleKind.key) return null
   const holds = kind === tupleKind.old ? relation.all : relation.identity
-  return new TupleRow(records, relation, selection ?? holds, start + 1, noTuple, records.bodyEnd(at))
+  return new TupleRow(
+    records.bytes,
+    records.view,
+    relation,
+    selection ?? holds,
+    start + 1,
+    noTuple,
+    records.bodyEnd(at),
+  )
 }
 
 /** The new tuple as a row, helped by the old one. */
@@ -118,12 +140,13 @@ function newRow(
   const start = records.bodyStart(at)
   const end = records.bodyEnd(at)
   const kind = records.bytes[start]
-  if (kind === tupleKind.new) return new TupleRow(records, relation, selection, start + 1, noTuple, end)
+  if (kind === tupleKind.new)
+    return new TupleRow(records.bytes, records.view, relation, selection, start + 1, noTuple, end)
   if (kind !== tupleKind.old && kind !== tupleKind.key)
     throw frameError('record-corrupt', `a row begins with byte ${kind}, not with N, O or K`)
   const fresh = endOfTuple(records, start + 1, end)
   if (records.bytes[fresh] !== tupleKind.new) throw frameError('record-corrupt', 'an old row without a new one')
-  return new TupleRow(records, relation, selection, fresh + 1, start + 1, end)
+  return new TupleRow(records.bytes, records.view, relation, selection, fresh + 1, start + 1, end)
 }
 
 /** Like `tupleEnd`, for bytes that are not trusted. */

@@ -10,10 +10,13 @@
  * Names are decoded as UTF-8. An entry's field `traceparent` is the event's.
  */
 import { isUtf8 } from 'node:buffer'
+import type { FrameBytes } from './bytes.js'
 import { type Codec, noHeaders, noNames, type Records } from './codec.js'
 import type { Row, Value } from './event.js'
 import { jsonOf, put } from './json.js'
+import { keyTextOf } from './key-text.js'
 import { frameError } from './layout.js'
+import { utf8Text } from './text.js'
 import { valueRow } from './value-row.js'
 
 export interface EntryTable {
@@ -56,6 +59,7 @@ export const respEntryCodec: Codec<DecodedEntryTable> = {
     return valueRow(streamColumns, [table.entity])
   },
 
+  keyText: (records, at) => keyTextOf(respEntryCodec.key(records, at)),
   before: () => null,
   after: rowOf,
   unchanged: () => noNames,
@@ -74,7 +78,7 @@ const streamColumns: readonly string[] = Object.freeze(['stream'])
 const traceparentField = Buffer.from('traceparent')
 
 function rowOf(records: EntryRecords, at: number): EntryRow {
-  return new EntryRow(records, records.bodyStart(at), records.bodyEnd(at))
+  return new EntryRow(records.bytes, records.bodyStart(at), records.bodyEnd(at))
 }
 
 /** Where the value of a field is in the bytes of an entry's array. Reused by the reader for each entry. */
@@ -83,39 +87,54 @@ export interface FoundField {
   end: number
 }
 
+/** Where the value of the bulk string is whose `$` was read last: `bulkStart` gives its start, here is its end. */
+let bulkEnd = 0
+
+/** Reads `$len\r\n` at `at`: gives where the string begins and leaves its end in `bulkEnd`; -1 where no whole bulk string is. */
+function bulkStart(bytes: Uint8Array, at: number, end: number): number {
+  if (bytes[at] !== 0x24) return -1
+  let length = 0
+  let cursor = at + 1
+  for (; cursor < end; cursor++) {
+    const digit = bytes[cursor]! - 0x30
+    if (digit < 0 || digit > 9) break
+    length = length * 10 + digit
+  }
+  bulkEnd = cursor + 2 + length
+  return bulkEnd + 2 > end ? -1 : cursor + 2
+}
+
+/** The first byte after the array's head, `*2n\r\n`. */
+function firstField(bytes: Uint8Array, at: number, end: number): number {
+  let cursor = at
+  while (cursor < end && bytes[cursor] !== 0x0a) cursor++
+  return cursor + 1
+}
+
 /**
- * For the reader's hot path: finds the value of the first field of that name in the RESP array that begins at `at`; false if
- * there is none. Trusts that the whole array is there.
+ * Finds the value of the first field of that name in the RESP array of `bytes[at..end)`; false if there is none.
+ * @throws TroupeError `record-corrupt` where the bytes are no such array
  */
 export function findField(bytes: Uint8Array, at: number, end: number, name: Uint8Array, found: FoundField): boolean {
-  let cursor = afterLine(bytes, at, end)
+  let cursor = firstField(bytes, at, end)
   while (cursor < end) {
-    const nameLength = lengthAt(bytes, cursor)
-    const nameStart = afterLine(bytes, cursor, end)
-    const value = nameStart + nameLength + 2
-    const valueLength = lengthAt(bytes, value)
-    const start = afterLine(bytes, value, end)
-    if (nameLength === name.length && sameAt(bytes, nameStart, name)) {
+    const nameStart = bulkStart(bytes, cursor, end)
+    const nameEnd = bulkEnd
+    if (nameStart < 0) corruptEntry(cursor, end)
+    const start = bulkStart(bytes, nameEnd + 2, end)
+    if (start < 0) corruptEntry(nameEnd + 2, end)
+    if (nameEnd - nameStart === name.length && sameAt(bytes, nameStart, name)) {
       found.start = start
-      found.end = start + valueLength
+      found.end = bulkEnd
       return true
     }
-    cursor = start + valueLength + 2
+    cursor = bulkEnd + 2
   }
   return false
 }
 
-/** The number after the type byte of a RESP line. */
-function lengthAt(bytes: Uint8Array, at: number): number {
-  let length = 0
-  for (let digit = at + 1; bytes[digit]! >= 0x30; digit++) length = length * 10 + bytes[digit]! - 0x30
-  return length
-}
-
-function afterLine(bytes: Uint8Array, at: number, end: number): number {
-  let cursor = at + 1
-  while (cursor < end && bytes[cursor] !== 0x0a) cursor++
-  return cursor + 1
+function corruptEntry(at: number, end: number): never {
+  throw frameError('record-corrupt', `no field begins at ${at} of an entry that ends at ${end}`)
 }
 
 function sameAt(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
@@ -123,18 +142,20 @@ function sameAt(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
   return true
 }
 
-class EntryRow implements Row {
+class EntryRow implements Row, FoundField {
+  /** The value that was found last. */
+  start = 0
+  end = 0
+
   constructor(
-    private readonly records: EntryRecords,
-    private readonly start: number,
-    private readonly end: number,
+    private readonly bytes: FrameBytes,
+    private readonly bodyStart: number,
+    private readonly bodyEnd: number,
   ) {}
 
   get columns(): readonly string[] {
     const names: string[] = []
-    this.visit((name) => {
-      names.push(name)
-    })
+    this.each((name) => names.push(name))
     return names
   }
 
@@ -143,19 +164,15 @@ class EntryRow implements Row {
   }
 
   text(column: string): string | undefined {
-    const at = this.find(fieldBytes(column))
-    return at < 0 ? undefined : this.records.bytes.utf8Slice(this.valueStart, this.valueEnd)
+    return this.find(fieldBytes(column)) ? utf8Text(this.bytes, this.start, this.end) : undefined
   }
 
   has(column: string): boolean {
-    return this.find(fieldBytes(column)) >= 0
+    return this.find(fieldBytes(column))
   }
 
   visit(visitor: (name: string, bytes: Uint8Array, start: number, end: number) => void): void {
-    this.walk((nameStart, nameEnd) => {
-      visitor(this.records.bytes.utf8Slice(nameStart, nameEnd), this.records.bytes, this.valueStart, this.valueEnd)
-      return false
-    })
+    this.each((name) => visitor(name, this.bytes, this.start, this.end))
   }
 
   toObject(): Record<string, Value> {
@@ -166,67 +183,48 @@ class EntryRow implements Row {
     return this.gather(jsonOf)
   }
 
+  /** As `get`, by the name's bytes. */
   getField(name: Uint8Array): Value | undefined {
-    return this.find(name) < 0 ? undefined : this.value()
+    return this.find(name) ? this.value() : undefined
   }
 
-  private valueStart = 0
-  private valueEnd = 0
+  private find(name: Uint8Array): boolean {
+    return findField(this.bytes, this.bodyStart, this.bodyEnd, name, this)
+  }
 
   private gather<T>(make: (value: Value) => T): Record<string, T> {
     const object: Record<string, T> = {}
-    this.walk((nameStart, nameEnd) => {
-      const name = this.records.bytes.utf8Slice(nameStart, nameEnd)
+    this.each((name) => {
       if (!Object.hasOwn(object, name)) put(object, name, make(this.value()))
-      return false
     })
     return object
   }
 
-  private value(): Value {
-    const { bytes } = this.records
-    // isUtf8 needs a view; most values are short and ASCII, which a loop sees sooner.
-    if (isAscii(bytes, this.valueStart, this.valueEnd)) return bytes.latin1Slice(this.valueStart, this.valueEnd)
-    const view = bytes.subarray(this.valueStart, this.valueEnd)
-    return isUtf8(view) ? bytes.utf8Slice(this.valueStart, this.valueEnd) : new Uint8Array(view)
-  }
-
-  private find(name: Uint8Array): number {
-    const { bytes } = this.records
-    return this.walk((start, end) => end - start === name.length && sameAt(bytes, start, name))
-  }
-
-  /** Visits name by name, the value's place in `valueStart` and `valueEnd`, until one is taken: gives its place, or -1. */
-  private walk(take: (nameStart: number, nameEnd: number) => boolean): number {
-    const { bytes } = this.records
-    let cursor = afterLine(bytes, this.start, this.end)
-    while (cursor < this.end) {
-      const nameStart = afterLine(bytes, cursor, this.end)
-      const nameEnd = nameStart + this.bulkLength(cursor)
-      const value = nameEnd + 2
-      this.valueStart = afterLine(bytes, value, this.end)
-      this.valueEnd = this.valueStart + this.bulkLength(value)
-      if (this.valueEnd + 2 > this.end) this.corrupt(cursor)
-      if (take(nameStart, nameEnd)) return nameStart
-      cursor = this.valueEnd + 2
+  /** Visits field by field; the value's place is in `start` and `end`. */
+  private each(take: (name: string) => void): void {
+    const { bytes, bodyEnd } = this
+    let cursor = firstField(bytes, this.bodyStart, bodyEnd)
+    while (cursor < bodyEnd) {
+      const nameStart = bulkStart(bytes, cursor, bodyEnd)
+      const nameEnd = bulkEnd
+      if (nameStart < 0) corruptEntry(cursor, bodyEnd)
+      const start = bulkStart(bytes, nameEnd + 2, bodyEnd)
+      const next = bulkEnd + 2
+      if (start < 0) corruptEntry(nameEnd + 2, bodyEnd)
+      this.start = start
+      this.end = next - 2
+      take(utf8Text(bytes, nameStart, nameEnd))
+      cursor = next
     }
-    return -1
   }
 
-  private bulkLength(at: number): number {
-    if (at >= this.end || this.records.bytes[at] !== 0x24) this.corrupt(at)
-    return lengthAt(this.records.bytes, at)
+  private value(): Value {
+    const { bytes, start, end } = this
+    const text = utf8Text(bytes, start, end)
+    // What is not UTF-8 leaves this character; so, rarely, does a text that holds it.
+    if (!text.includes('\ufffd') || isUtf8(bytes.subarray(start, end))) return text
+    return new Uint8Array(bytes.subarray(start, end))
   }
-
-  private corrupt(at: number): never {
-    throw frameError('record-corrupt', `no field begins at ${at} of an entry that ends at ${this.end}`)
-  }
-}
-
-function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
-  if (end - start > 64) return false
-  for (let at = start; at < end; at++) if (bytes[at]! > 0x7f) return false
-  return true
 }
 
 /** The bytes of a column's name: handlers ask for the same few names again and again. */

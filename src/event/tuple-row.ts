@@ -3,19 +3,22 @@
  *
  * Columns are found by skipping from the last one found, so reading in the table's order scans once.
  */
-import type { Records } from './codec.js'
+import type { FrameBytes } from './bytes.js'
 import type { Row, Value } from './event.js'
 import { jsonOf, put } from './json.js'
 import { frameError } from './layout.js'
 import type { DecodedRelation, Selection } from './relation.js'
-import { columnCount, columnKind, noTuple, tupleKind } from './tuple.js'
+import { utf8Text } from './text.js'
+import { columnAt, columnCount, columnKind, noTuple, tupleKind } from './tuple.js'
+import { textDecoder } from './values.js'
 
 export class TupleRow implements Row {
   private scannedNumber = 0
   private scannedAt: number
 
   constructor(
-    private readonly records: Records,
+    private readonly bytes: FrameBytes,
+    private readonly view: DataView,
     private readonly relation: DecodedRelation,
     private readonly selection: Selection,
     private readonly tuple: number,
@@ -24,7 +27,7 @@ export class TupleRow implements Row {
     private readonly end: number,
   ) {
     this.scannedAt = tuple + 2
-    const columns = columnCount(records.bytes, tuple)
+    const columns = columnCount(bytes, tuple)
     if (columns !== relation.decoders.length)
       throw frameError('record-corrupt', `a row of ${columns} columns in a relation of ${relation.decoders.length}`)
   }
@@ -42,11 +45,14 @@ export class TupleRow implements Row {
 
   text(column: string): string | null | undefined {
     const number = this.selection.numberOf.get(column)
-    if (number === undefined) return undefined
+    return number === undefined ? undefined : this.textOf(number)
+  }
+
+  /** Like `text`, by the column's number. */
+  textOf(number: number): string | null | undefined {
     const at = this.find(number)
     if (at < 0) return undefined
-    const bytes = this.records.bytes
-    return bytes[at] === columnKind.null ? null : bytes.utf8Slice(at + 5, this.valueEnd(at))
+    return this.bytes[at] === columnKind.null ? null : utf8Text(this.bytes, at + 5, this.valueEnd(at))
   }
 
   has(column: string): boolean {
@@ -56,7 +62,7 @@ export class TupleRow implements Row {
 
   visit(visitor: (name: string, bytes: Uint8Array, start: number, end: number) => void): void {
     const { names, numbers } = this.selection
-    const bytes = this.records.bytes
+    const bytes = this.bytes
     for (let index = 0; index < numbers.length; index++) {
       const at = this.find(numbers[index]!)
       if (at < 0) continue
@@ -83,70 +89,80 @@ export class TupleRow implements Row {
     return names.filter((_, index) => this.find(numbers[index]!) < 0)
   }
 
+  /** All columns that were sent. Texts are cut from one string of the whole row where that is all ASCII: one native call, not one each. */
   private each(take: (name: string, value: Value) => void): void {
     const { names, numbers } = this.selection
+    const { bytes, tuple, relation } = this
+    const row = numbers.length < manyColumns ? '' : bytes.utf8Slice(tuple, this.end)
+    // As many characters as bytes: then every character stands where its byte stands.
+    const aligned = row.length === this.end - tuple
     for (let index = 0; index < numbers.length; index++) {
-      const value = this.valueOf(numbers[index]!)
-      if (value !== undefined) take(names[index]!, value)
+      const number = numbers[index]!
+      const at = this.find(number)
+      if (at < 0) continue
+      const isText = bytes[at] === columnKind.text && relation.decoders[number] === textDecoder
+      if (aligned && isText && at > tuple) take(names[index]!, row.slice(at + 5 - tuple, this.valueEnd(at) - tuple))
+      else take(names[index]!, this.valueAt(at, number))
     }
   }
 
   private valueOf(number: number): Value | undefined {
     const at = this.find(number)
-    if (at < 0) return undefined
-    const bytes = this.records.bytes
-    switch (bytes[at]) {
-      case columnKind.null:
-        return null
-      case columnKind.text:
-        return this.relation.decoders[number]!.bytes(bytes, at + 5, this.valueEnd(at))
-      default:
-        return new Uint8Array(bytes.subarray(at + 5, this.valueEnd(at)))
-    }
+    return at < 0 ? undefined : this.valueAt(at, number)
+  }
+
+  private valueAt(at: number, number: number): Value {
+    const bytes = this.bytes
+    const kind = bytes[at]
+    if (kind === columnKind.text) return this.relation.decoders[number]!.bytes(bytes, at + 5, this.valueEnd(at))
+    return kind === columnKind.null ? null : new Uint8Array(bytes.subarray(at + 5, this.valueEnd(at)))
   }
 
   /** Where the column begins, in the tuple or in the old one; -1 where it was not sent. */
   private find(number: number): number {
+    const bytes = this.bytes
     let at = this.scannedAt
     let column = this.scannedNumber
     if (number < column) {
       at = this.tuple + 2
       column = 0
     }
-    for (; column < number; column++) at = this.after(at)
+    for (; column < number; column++) at = this.skip(at)
+    const kind = bytes[at]
     this.scannedAt = at
     this.scannedNumber = number
-    const kind = this.records.bytes[at]
-    if (kind === columnKind.unchanged) return this.findOld(number)
-    if (kind !== columnKind.text && kind !== columnKind.null && kind !== columnKind.binary) this.corrupt(at)
-    return at
+    if (kind === columnKind.text || kind === columnKind.null || kind === columnKind.binary) return at
+    if (kind === columnKind.unchanged && at < this.end) return this.findOld(number)
+    return this.corrupt(at)
+  }
+
+  /** `nextColumn`, with one read of the length. */
+  private skip(at: number): number {
+    const kind = this.bytes[at]
+    if (kind !== columnKind.text && kind !== columnKind.binary) return at + 1
+    return at + 5 > this.end ? this.corrupt(at) : at + 5 + this.view.getUint32(at + 1)
   }
 
   private findOld(number: number): number {
     if (this.old === noTuple) return -1
-    const bytes = this.records.bytes
+    const bytes = this.bytes
     // A 'K' tuple says NULL for every column that is not of the identity, whatever its value.
     if (bytes[this.old - 1] === tupleKind.key && !this.relation.relation.columns[number]!.keyFlag) return -1
-    let at = this.old + 2
-    for (let column = 0; column < number; column++) at = this.after(at)
-    return bytes[at] === columnKind.unchanged ? -1 : at
-  }
-
-  private after(at: number): number {
-    const kind = this.records.bytes[at]
-    if (kind === columnKind.null || kind === columnKind.unchanged) return at + 1
-    if (kind !== columnKind.text && kind !== columnKind.binary) this.corrupt(at)
-    return this.valueEnd(at)
+    const at = columnAt(bytes, this.old, number)
+    const kind = bytes[at]
+    if (kind === columnKind.text || kind === columnKind.null || kind === columnKind.binary) return at
+    return kind === columnKind.unchanged ? -1 : this.corrupt(at)
   }
 
   private valueEnd(at: number): number {
-    if (at + 5 > this.end) this.corrupt(at)
-    const end = at + 5 + this.records.view.getUint32(at + 1)
-    if (end > this.end) this.corrupt(at)
-    return end
+    const end = this.skip(at)
+    return end > this.end ? this.corrupt(at) : end
   }
 
   private corrupt(at: number): never {
     throw frameError('record-corrupt', `no column begins at ${at} of a row that ends at ${this.end}`)
   }
 }
+
+/** From so many columns on, one string of the row is cheaper than one of each. */
+const manyColumns = 4

@@ -6,6 +6,7 @@
  */
 import type { FrameBytes } from './bytes.js'
 import type { Value } from './event.js'
+import { utf8Text } from './text.js'
 
 /** Decodes one type: from text (inside arrays, composites, ranges) and, where it pays, straight from the frame's bytes. */
 export interface Decoder {
@@ -14,7 +15,7 @@ export interface Decoder {
 }
 
 export function decoderOf(text: (text: string) => Value): Decoder {
-  return { text, bytes: (bytes, start, end) => text(bytes.utf8Slice(start, end)) }
+  return { text, bytes: (bytes, start, end) => text(utf8Text(bytes, start, end)) }
 }
 
 /** The same for types whose text is ASCII. */
@@ -24,7 +25,7 @@ function asciiDecoder(text: (text: string) => Value): Decoder {
 
 export const textDecoder: Decoder = {
   text: (text) => text,
-  bytes: (bytes, start, end) => bytes.utf8Slice(start, end),
+  bytes: utf8Text,
 }
 
 export const boolDecoder: Decoder = {
@@ -37,9 +38,9 @@ export const integerDecoder: Decoder = { text: Number, bytes: (bytes, start, end
 
 /** int8: bigint, whatever its size, so that the type does not change with the value. */
 export const bigintDecoder: Decoder = {
-  text: BigInt,
+  text: bigintOf,
   bytes: (bytes, start, end) =>
-    end - start <= 15 ? BigInt(integerAt(bytes, start, end)) : BigInt(bytes.latin1Slice(start, end)),
+    end - start <= 15 ? BigInt(integerAt(bytes, start, end)) : bigintOf(bytes.latin1Slice(start, end)),
 }
 
 /** float4, float8: the shortest text that gives the same number; `NaN`, `Infinity`, `-Infinity`. */
@@ -65,7 +66,13 @@ function integerAt(bytes: FrameBytes, start: number, end: number): number {
   return negative ? -number : number
 }
 
+function bigintOf(text: string): Value {
+  return /^-?\d+$/.test(text) ? BigInt(text) : text
+}
+
 function timestamptz(text: string): string {
+  // The common case, which no search is made for: a year of four digits, in UTC.
+  if (text.charCodeAt(10) === 0x20 && text.endsWith('+00')) return `${text.slice(0, 10)}T${text.slice(11, -3)}Z`
   const iso = text.replace(' ', 'T')
   if (iso.endsWith('+00')) return `${iso.slice(0, -3)}Z`
   if (iso.endsWith('+00 BC')) return `${iso.slice(0, -6)}Z BC`

@@ -17,6 +17,8 @@ import { isoMicros, isoMillis, isTime } from './time.js'
 export interface LaneContext {
   readonly spec: LaneSpec
   readonly source: EventSource
+  /** The same, safe for JSON. */
+  readonly sourceJSON: Readonly<Record<string, unknown>>
   readonly codec: Codec
   /** `source/epoch/lane/` */
   readonly idPrefix: string
@@ -73,8 +75,7 @@ export class ChangeView implements ChangeEvent {
   }
 
   get keyText(): string {
-    const key = this.key
-    return key === null ? '' : keyTextOf(key)
+    return this.records.context.codec.keyText(this.records, this.at)
   }
 
   get before(): Row | null {
@@ -144,7 +145,7 @@ export class ChangeView implements ChangeEvent {
     return {
       type: 'change',
       id: this.id,
-      source: sourceJSON(this.source),
+      source: this.records.context.sourceJSON,
       position: formatPosition(this.position),
       operation: this.operation,
       namespace: this.namespace,
@@ -187,22 +188,6 @@ export function positionAt(view: DataView, at: number): Position {
     minor: view.getBigUint64(at + head.minor, true),
     part: (view.getUint8(at + head.bits) & bit.part) as 0 | 1,
   }
-}
-
-/** Several parts are joined by `:`; inside a part `\` and `:` are escaped, and NULL is `\N`. One part stands as it is, NULL as ''. */
-export function keyTextOf(key: Row): string {
-  const columns = key.columns
-  if (columns.length === 1) return key.text(columns[0]!) ?? ''
-  return columns
-    .map((column) => {
-      const text = key.text(column)
-      return text === null || text === undefined ? '\\N' : text.replace(/[\\:]/g, '\\$&')
-    })
-    .join(':')
-}
-
-function sourceJSON(source: EventSource): Record<string, unknown> {
-  return { ...source, epoch: source.epoch.toString() }
 }
 
 /** A record in memory of its own, at place 0. */

@@ -1,9 +1,11 @@
-/** Writes pgoutput's TupleData as the server would: for tests of the codec without a server. */
+/** Writes the bytes that PostgreSQL and Redis would send: for tests of the codecs, which must also read what no server sends. */
 
-import type { Operation } from '../../src/event/event.js'
-import type { RecordHead } from '../../src/event/frame.js'
+import type { ChangeEvent, Operation } from '../../src/event/event.js'
+import type { Frame, LaneSpec, RecordHead, TableSpec } from '../../src/event/frame.js'
 import { operationOf } from '../../src/event/layout.js'
-import type { Relation } from '../../src/event/relation.js'
+import { openFrame } from '../../src/event/open.js'
+import { encodeRelation, type Relation } from '../../src/event/relation.js'
+import { createFrameWriter } from '../../src/event/writer.js'
 
 /** `undefined`: unchanged TOAST. */
 export type ColumnText = string | null | undefined | { readonly binary: Uint8Array }
@@ -84,4 +86,52 @@ export function relationOf(
     types: {},
     ...more,
   }
+}
+
+export const lane: LaneSpec = {
+  source: 'shop',
+  kind: 'postgres',
+  replayable: true,
+  epoch: 3n,
+  lane: 'slot',
+  codec: 'pgoutput',
+}
+
+export interface Sample {
+  readonly head?: Parameters<typeof headOf>[0]
+  readonly body: Uint8Array
+}
+
+/** Writes the records into one frame and opens it. */
+export function framed(
+  spec: LaneSpec,
+  tables: readonly TableSpec[],
+  samples: readonly Sample[],
+): { readonly frame: Frame; readonly bytes: Buffer } {
+  const writer = createFrameWriter(spec)
+  for (const table of tables) writer.table(table)
+  for (const { head, body } of samples) writer.record(headOf(head), body, 0, body.length)
+  const bytes = Buffer.alloc(writer.size)
+  writer.finishInto(bytes, 0, null)
+  return { frame: openFrame(bytes, 0, bytes.length), bytes }
+}
+
+export function places(frame: Frame): number[] {
+  const all: number[] = []
+  for (let at = frame.begin; at < frame.end; at = frame.next(at)) all.push(at)
+  return all
+}
+
+export function changes(frame: Frame): ChangeEvent[] {
+  return places(frame).map((at) => {
+    const item = frame.item(at)
+    if (item.type !== 'change') throw new Error('a marker where a change was expected')
+    return item
+  })
+}
+
+/** The one change of a relation's record. */
+export function changeOf(relation: Relation, operation: Operation, body: Uint8Array): ChangeEvent {
+  const table = { index: 0, namespace: 'public', entity: 'orders', schemaVersion: 1, meta: encodeRelation(relation) }
+  return changes(framed(lane, [table], [{ head: { operation }, body }]).frame)[0]!
 }
