@@ -17,6 +17,8 @@ export interface Position {
 
 export const beginning: Position = { major: 0n, minor: 0n, part: 0 }
 
+const highest = 2n ** 64n - 1n
+
 /** Negative, zero or positive, as `a` stands before, at or after `b`. */
 export function comparePositions(a: Position, b: Position): number {
   if (a.major !== b.major) return a.major < b.major ? -1 : 1
@@ -34,6 +36,9 @@ export function formatPosition(position: Position): string {
 /** @throws RangeError where the text is no position */
 export function parsePosition(text: string): Position {
   const match = /^(\d{1,20})-(\d{1,20})(\.1)?$/.exec(text)
-  if (match === null) throw new RangeError(`not a position: ${JSON.stringify(text.slice(0, 64))}`)
-  return { major: BigInt(match[1]!), minor: BigInt(match[2]!), part: match[3] === undefined ? 0 : 1 }
+  const major = BigInt(match?.[1] ?? -1)
+  const minor = BigInt(match?.[2] ?? -1)
+  if (match === null || major > highest || minor > highest)
+    throw new RangeError(`not a position: ${JSON.stringify(text.slice(0, 64))}`)
+  return { major, minor, part: match[3] === undefined ? 0 : 1 }
 }

@@ -154,9 +154,15 @@ export class TupleRow implements Row {
     return kind === columnKind.unchanged ? -1 : this.corrupt(at)
   }
 
+  /** Where the value of the column at `at` ends; the next column is then found at once. */
   private valueEnd(at: number): number {
     const end = this.skip(at)
-    return end > this.end ? this.corrupt(at) : end
+    if (end > this.end) this.corrupt(at)
+    if (at === this.scannedAt) {
+      this.scannedAt = end
+      this.scannedNumber++
+    }
+    return end
   }
 
   private corrupt(at: number): never {

@@ -29,7 +29,7 @@ import type { Position } from './position.js'
 
 const initialBytes = 4096
 /** Below this many bytes a loop copies faster than a view and a native call. */
-const loopBytes = 40
+const loopBytes = 64
 /** A buffer above this is given back at `reset`. */
 const keptBytes = 4 * frameLimits.bytes
 

@@ -11,10 +11,11 @@ const families: Readonly<Record<string, (index: number) => string>> = {
 }
 
 it.each(Object.entries(families))('keys of a kind fall evenly into partitions: %s', (_, make) => {
-  const keys = 64_000
+  const keys = 32_000
+  const hashes = Array.from({ length: keys }, (_, index) => hashText(make(index)))
   for (const partitions of [2, 3, 7, 16, 64]) {
     const counts = new Array<number>(partitions).fill(0)
-    for (let index = 0; index < keys; index++) counts[hashText(make(index)) % partitions]!++
+    for (const hash of hashes) counts[hash % partitions]!++
     const expected = keys / partitions
     const chiSquare = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0)
     // Far out in the tail: 99.99 % for 63 degrees of freedom is 117.
