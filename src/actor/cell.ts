@@ -409,7 +409,7 @@ export class Cell implements Child, Runnable {
     const reason: ExitReason = this.#reason?.kind === 'error' ? this.#reason : { kind: 'killed', detail }
     for (const child of this.#reverse()) child.kill(detail)
     if (this.alive) this.#enter(reason)
-    void this.#hook(reason)
+    void this.#hook({ kind: 'killed', detail })
     this.#close(reason)
   }
 

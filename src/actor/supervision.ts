@@ -43,7 +43,8 @@ export type Input =
   /** The supervisor itself ends: who still waits is told. */
   | { readonly type: 'close' }
 
-export type ReportContext = 'start-error' | 'child-terminated' | 'shutdown'
+/** `shutdown-error`: it failed while its group was being stopped, which is no restart of its own. */
+export type ReportContext = 'start-error' | 'child-terminated' | 'shutdown-error'
 
 export type Action =
   | { readonly type: 'start'; readonly spec: ChildSpec; readonly run: number; readonly again: boolean }
@@ -265,14 +266,15 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
   function ended(child: Child, reason: ExitReason): void {
     if (at.now - child.runningSince >= backoff.resetAfterMs) child.failures = 0
     child.lastError = isFailure(reason) ? describeReason(reason) : child.lastError
-    if (isFailure(reason)) report('child-terminated', describeReason(reason), child)
     if (child.member && group?.phase === 'stopping') {
-      // It went before it was asked to: no restart of its own.
+      // It went before it was asked to.
+      if (isFailure(reason)) report('shutdown-error', describeReason(reason), child)
       child.state = 'down'
       advance()
       return
     }
     const kind = child.spec.restart ?? 'permanent'
+    if (kind === 'permanent' || isFailure(reason)) report('child-terminated', describeReason(reason), child)
     if (kind === 'temporary') {
       remove(child)
       advance()

@@ -366,14 +366,12 @@ export function createHub(kernel: Kernel, driver: ThreadDriver, roots: () => rea
     }
     const orphans = [...thread.children.values()]
     for (const orphan of orphans) orphan.stop()
-    const tellParents = (): void => {
-      for (const [, it] of lost) it.child.over(reason)
+    for (const [path, it] of lost) {
+      // Only those below it: an orphan may itself be waiting to hear of a child that was lost here.
+      const below = orphans.filter((orphan) => orphan.path.startsWith(`${path}/`))
+      if (below.length === 0) it.child.over(reason)
+      else void Promise.all(below.map((orphan) => orphan.ended)).then(() => it.child.over(reason))
     }
-    if (orphans.length === 0) {
-      tellParents()
-      return
-    }
-    void Promise.all(orphans.map((orphan) => orphan.ended)).then(tellParents)
   }
 
   function retire(thread: Thread): void {
