@@ -19,7 +19,7 @@ export interface ReplicationConnectionOptions {
   /** Host, port, user, … as `pg` takes them. */
   readonly client: pg.ClientConfig
   readonly world: World
-  /** Bytes of the read buffer; default 256 KiB. TLS connections read as TLS gives (16 KiB). */
+  /** Bytes of the read buffer; default 256 KiB. TLS connections read what the stream has gathered (its high-water mark). */
   readonly readBuffer?: number
   /** ms to wait after a chunk before the next read; default 1; 0 reads at once. */
   readonly pace?: number
@@ -201,18 +201,29 @@ function takeOver(
   function pause(): void {
     if (paused) return
     paused = true
-    stream.pause()
+    if (reading.active) stream.pause()
   }
 
   function resume(): void {
     if (!paused || state === 'over') return
     paused = false
-    stream.resume()
+    if (reading.active) stream.resume()
+    else pump()
   }
 
-  if (reading.active) reading.take(onChunk)
-  else stream.on('data', (chunk: Buffer) => onChunk(chunk, chunk.length))
-  stream.resume()
+  /** TLS gives one small chunk for each record: between two turns they gather in the stream, and are read as one. */
+  function pump(): void {
+    while (!paused) {
+      const chunk: Buffer | null = stream.read()
+      if (chunk === null) return
+      onChunk(chunk, chunk.length)
+    }
+  }
+
+  if (reading.active) {
+    reading.take(onChunk)
+    stream.resume()
+  } else stream.on('readable', pump)
 
   const face: CopyBoth = {
     get held() {
@@ -244,6 +255,7 @@ function takeOver(
         stream.once('close', ended)
         stream.end(terminate)
         // What still comes is read and dropped, so that the server can finish and close.
+        stream.removeListener('readable', pump)
         stream.resume()
       })
     },

@@ -16,36 +16,48 @@ export async function openPublication(
   log: Logger,
   place: string,
 ): Promise<void> {
-  const tables = config.tables.map((name) => parseTableName(name, place))
-  await checkTables(client, tables, place)
+  const names = config.tables.map((name) => parseTableName(name, place))
+  const tables = await findTables(client, names, place)
   const { rows } = await client.query('SELECT FROM pg_publication WHERE pubname = $1', [config.publication])
   if (rows.length === 0) await createPublication(client, config, tables, log, place)
   else await checkMembers(client, config, tables, place)
   await checkIdentities(client, config, log, place)
 }
 
-async function checkTables(client: pg.Client, tables: readonly TableName[], place: string): Promise<void> {
-  for (const name of tables) {
-    const { rows } = await client.query<{ kind: string }>(
-      'SELECT c.relkind::text AS kind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2',
+interface FoundTable extends TableName {
+  readonly oid: number
+}
+
+async function findTables(
+  client: pg.Client,
+  names: readonly TableName[],
+  place: string,
+): Promise<readonly FoundTable[]> {
+  const tables: FoundTable[] = []
+  for (const name of names) {
+    const { rows } = await client.query<{ oid: number; kind: string }>(
+      `SELECT c.oid, c.relkind::text AS kind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE n.nspname = $1 AND c.relname = $2`,
       [name.schema, name.table],
     )
-    const kind = rows[0]?.kind
-    if (kind === undefined)
+    const row = rows[0]
+    if (row === undefined)
       throw configurationError(
         'table-missing',
         `there is no table ${quoteTable(name)}`,
         place,
         'create the table, or correct its name in tables: names are written as the catalog spells them',
       )
-    if (kind !== 'r' && kind !== 'p')
+    if (row.kind !== 'r' && row.kind !== 'p')
       throw configurationError(
         'table-not-publishable',
         `${quoteTable(name)} is no table whose changes can be published (it is a view, a foreign table or an index)`,
         place,
         'take it out of tables',
       )
+    tables.push({ ...name, oid: row.oid })
   }
+  return tables
 }
 
 async function createPublication(
@@ -67,29 +79,32 @@ async function createPublication(
   log.info({ publication: config.publication, tables: config.tables }, 'publication created')
 }
 
+/** A partition is published through its root, and a root through its partitions. */
+const memberQuestion = `
+  WITH published AS (
+    SELECT c.oid FROM pg_publication_tables p
+    JOIN pg_namespace n ON n.nspname = p.schemaname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+    WHERE p.pubname = $1)
+  SELECT FROM published
+  WHERE oid = $2 OR oid IN (SELECT relid::oid FROM pg_partition_tree($2::oid::regclass))
+    OR oid IN (SELECT relid::oid FROM pg_partition_ancestors($2::oid::regclass))
+  LIMIT 1`
+
 async function checkMembers(
   client: pg.Client,
   config: PostgresSourceDefinition,
-  tables: readonly TableName[],
+  tables: readonly FoundTable[],
   place: string,
 ): Promise<void> {
-  for (const name of tables) {
-    // A partition is published through its root, and a root through its partitions.
-    const { rows } = await client.query(
-      `SELECT FROM pg_publication_tables p
-       JOIN pg_class c ON c.oid = format('%I.%I', p.schemaname, p.tablename)::regclass
-       WHERE p.pubname = $1 AND ((p.schemaname = $2 AND p.tablename = $3)
-         OR format('%I.%I', $2::text, $3::text)::regclass::oid IN (SELECT relid::oid FROM pg_partition_tree(c.oid))
-         OR format('%I.%I', $2::text, $3::text)::regclass::oid IN (SELECT relid::oid FROM pg_partition_ancestors(c.oid)))
-       LIMIT 1`,
-      [config.publication, name.schema, name.table],
-    )
+  for (const table of tables) {
+    const { rows } = await client.query(memberQuestion, [config.publication, table.oid])
     if (rows.length === 0)
       throw configurationError(
         'table-not-published',
-        `the publication ${config.publication} does not hold ${quoteTable(name)}`,
+        `the publication ${config.publication} does not hold ${quoteTable(table)}`,
         place,
-        `add it: ALTER PUBLICATION ${quoteName(config.publication)} ADD TABLE ${quoteTable(name)}; or take it out of tables`,
+        `add it: ALTER PUBLICATION ${quoteName(config.publication)} ADD TABLE ${quoteTable(table)}; or take it out of tables`,
       )
   }
 }
