@@ -38,7 +38,7 @@ export async function benchWalRedis(options: BenchOptions, progress: (line: stri
     const work = await writeWal(postgres.url, transactionRows, shape)
     for (const transport of ['tcp', 'unix socket'] as const) {
       if (!transport.includes(options.only)) continue
-      const url = transport === 'tcp' ? postgres.url : postgres.socketUrl
+      const url = transport === 'tcp' ? postgres.url : overSocket(postgres.socketUrl)
       const streamName = () => `sink:${randomUUID()}`
       comparisons.push(
         await compare({
@@ -132,4 +132,9 @@ export async function benchWalRedis(options: BenchOptions, progress: (line: stri
     },
   )
   return { comparisons, aims }
+}
+
+/** The same with a host: URLs need one, the parameter `host` overrides it. */
+function overSocket(url: string): string {
+  return url.replace('@/', '@localhost/')
 }

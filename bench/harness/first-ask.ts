@@ -19,7 +19,13 @@ export function watchFirstAsk(ask: Ask): () => Moment {
   let moment: Moment | null = null
   const { write } = Socket.prototype
   const watching = function (this: Socket, ...args: Parameters<Socket['write']>) {
-    if (Buffer.from(args[0] as Uint8Array).includes(ask)) {
+    // Command names come in either case.
+    if (
+      Buffer.from(args[0] as Uint8Array)
+        .toString('latin1')
+        .toUpperCase()
+        .includes(ask)
+    ) {
       moment = { at: now(), cpu: cpuMs() }
       Socket.prototype.write = write
     }

@@ -71,7 +71,9 @@ export function compareRows(source: ReadonlyMap<string, Columns>, sink: Readonly
       note(`${key} is in the source only`)
       continue
     }
-    const column = Object.keys(row).find((name) => row[name] !== (other[name] ?? null))
+    const column = Object.keys(row).find(
+      (name) => comparable(name, row[name]!) !== comparable(name, other[name] ?? null),
+    )
     if (column === undefined) continue
     different++
     note(
@@ -85,4 +87,14 @@ export function compareRows(source: ReadonlyMap<string, Columns>, sink: Readonly
   }
   const equal = different + missing + surplus === 0
   return { sourceRows: source.size, sinkRows: sink.size, different, missing, surplus, equal, examples }
+}
+
+/** A moment is the same in every notation (`2026-01-02 03:04:05.6+00`, `2026-01-02T03:04:05.600000Z`): to microseconds. */
+function comparable(column: string, text: string | null): string | null {
+  if (text === null || !column.endsWith('_at')) return text
+  const match = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d(?::?\d\d)?)$/.exec(text)
+  if (match === null) return text
+  const [, day, time, fraction = '', zone = 'Z'] = match
+  const offset = zone === 'Z' ? 'Z' : `${zone.slice(0, 3)}:${zone.slice(3).replace(':', '') || '00'}`
+  return `${Date.parse(`${day}T${time}${offset}`) / 1000}.${fraction.padEnd(6, '0')}`
 }

@@ -86,6 +86,6 @@ function rowOf(columns: Record<string, string | null>, place: string): SinkRow {
   if (key === undefined || key === null || counter === undefined || counter === null)
     throw new Error(`${place}: a record without key or counter: ${JSON.stringify(columns).slice(0, 200)}`)
   const numbered = columns.change !== undefined
-  const deleted = (columns.change ?? columns.operation) === 'delete'
+  const deleted = (columns.change ?? columns.operation ?? columns['@op']) === 'delete'
   return { key, counter: Number(counter) + (deleted && !numbered ? 1 : 0), deleted, columns }
 }
