@@ -73,6 +73,7 @@ export function pathsOf(definition: PipelineDefinition) {
   return {
     root,
     log: `${root}/log`,
+    terminator: `${root}/terminator`,
     owner: (set: string, partition: number) => `${root}/owners/${set}-${partition}`,
     reader: (source: string) => `${root}/readers/${source}`,
   }

@@ -9,10 +9,11 @@ import { messageOf, TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import type { PipelineDefinition } from './definition.js'
-import { nodeSpec, partitionSets } from './graph.js'
+import { nodeSpec, partitionSets, pathsOf } from './graph.js'
 import { preflightPipeline } from './preflight.js'
 import { createStatusKeeper } from './status.js'
 import type { PipelineStatus } from './status-shape.js'
+import type { TerminatorMessage } from './terminator.js'
 
 export interface RunOptions {
   readonly world: World
@@ -101,6 +102,7 @@ export async function runPipeline(definition: PipelineDefinition, options: RunOp
     async stop(deadlineMs = definition.stopDeadline) {
       if (state === 'running') state = 'stopping'
       sampling.cancel()
+      system.ref<TerminatorMessage>(pathsOf(definition).terminator).tell({ type: 'deadline', ms: deadlineMs })
       await system.stop(deadlineMs + stopMargin)
     },
     ended,

@@ -18,29 +18,40 @@ export interface TerminatorArgs {
 /** ms between two looks at the log. */
 const lookEvery = 20
 
-export const terminator = defineActor<TerminatorArgs, never>(
+/** Shortens or lengthens the draining of the stop that is about to begin. */
+export interface TerminatorMessage {
+  readonly type: 'deadline'
+  readonly ms: number
+}
+
+export const terminator = defineActor<TerminatorArgs, TerminatorMessage>(
   { module: import.meta.url, export: 'terminator' },
-  (context, args) => ({
-    receive() {},
-    async stop(reason) {
-      if (reason.kind !== 'shutdown') return
-      const { world, log } = context
-      const until = world.monotonic() + args.deadline
-      const left = () => Math.max(1, until - world.monotonic())
-      const quiesced = args.readers.map((path) =>
-        context.ref<ReaderInput>(path).ask({ type: 'quiesce' }, Math.min(5_000, left())),
-      )
-      // A reader that is being restarted reads nothing: only the others need to answer.
-      await Promise.allSettled(quiesced)
-      while (world.monotonic() < until) {
-        const drained = await context
-          .ref<LogMessage>(args.log)
-          .ask<boolean>({ type: 'drain' }, left())
-          .catch(() => true)
-        if (drained) return
-        await new Promise<void>((resolve) => world.setTimer(lookEvery, resolve))
-      }
-      log.warn({ deadline: args.deadline }, 'not drained within the deadline: unfinished events come again')
-    },
-  }),
+  (context, args) => {
+    let { deadline } = args
+    return {
+      receive(message) {
+        deadline = message.ms
+      },
+      async stop(reason) {
+        if (reason.kind !== 'shutdown') return
+        const { world, log } = context
+        const until = world.monotonic() + deadline
+        const left = () => Math.max(1, until - world.monotonic())
+        const quiesced = args.readers.map((path) =>
+          context.ref<ReaderInput>(path).ask({ type: 'quiesce' }, Math.min(5_000, left())),
+        )
+        // A reader that is being restarted reads nothing: only the others need to answer.
+        await Promise.allSettled(quiesced)
+        while (world.monotonic() < until) {
+          const drained = await context
+            .ref<LogMessage>(args.log)
+            .ask<boolean>({ type: 'drain' }, left())
+            .catch(() => true)
+          if (drained) return
+          await new Promise<void>((resolve) => world.setTimer(lookEvery, resolve))
+        }
+        log.warn({ deadline }, 'not drained within the deadline: unfinished events come again')
+      },
+    }
+  },
 )

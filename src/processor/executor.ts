@@ -282,7 +282,8 @@ export function createExecutor(init: ExecutorInit): Executor {
   return {
     add(frames) {
       for (const { frame, after, skip } of frames) {
-        const opened = skip ? null : openFrame(Buffer.from(frame.memory), frame.offset, frame.length)
+        // Written by this process and never out of its memory: the CRC is for frames that travel.
+        const opened = skip ? null : openFrame(Buffer.from(frame.memory), frame.offset, frame.length, 'structure')
         if (skip) skipped++
         works.push({ sequence: frame.sequence, frame: opened, after, at: opened?.begin ?? 0, scanned: false, open: 0 })
       }
