@@ -10,7 +10,7 @@ import { describeEndpoint, parseRespEndpoint, type RespEndpoint } from '../wire/
 import { explainRedis } from '../wire/resp-error.js'
 import { RespError } from '../wire/resp-reply.js'
 import { connectResp, type RespSocket } from '../wire/resp-socket.js'
-import { respWriter } from '../wire/resp-writer.js'
+import { respCommand, respWriter } from '../wire/resp-writer.js'
 import { TroupeError } from '../world/error.js'
 import type { Timer } from '../world/world.js'
 import type { RedisSinkDefinition } from './definition.js'
@@ -23,6 +23,9 @@ const MAX_IN_FLIGHT = 4
 /** Without any reply for this long, ms, while something is in flight, the connection counts as dead. */
 const REPLY_MS = 30_000
 const WATCH_MS = 5_000
+/** An idle connection says something this often, ms: Redis may be told to end idle ones. */
+const PING_MS = 30_000
+const ping = respCommand(['PING'])
 
 export const redisSink: SinkDriver<RedisSinkDefinition> = {
   kind: 'redis',
@@ -109,8 +112,13 @@ async function openWriter(
   let seen = -1
   let quietMs = 0
   function onWatch(): void {
-    quietMs = pipeline.inFlight > 0 && pipeline.replies === seen ? quietMs + WATCH_MS : 0
+    quietMs = pipeline.replies === seen ? quietMs + WATCH_MS : 0
     seen = pipeline.replies
+    if (pipeline.inFlight === 0 && quietMs >= PING_MS) {
+      quietMs = 0
+      pipeline.expect(new Int32Array(1), 1, []).catch(() => {})
+      socket.write(ping)
+    }
     if (quietMs >= REPLY_MS) fail(new Error(`no reply for ${REPLY_MS / 1000} s`))
     else watch = world.setTimer(WATCH_MS, onWatch, { background: true })
   }

@@ -5,15 +5,20 @@
  */
 import { replyWalker } from '../../wire/resp-reply.js'
 import type { RespSocket } from '../../wire/resp-socket.js'
-import { respWriter } from '../../wire/resp-writer.js'
+import { respCommand, respWriter } from '../../wire/resp-writer.js'
 import { idText } from './entry-id.js'
 import { visitReceipt } from './receipts.js'
 
+const ping = respCommand(['PING'])
 const IDS_PER_COMMAND = 1_000
+/** Calls of `keepAlive` between two signs of life. */
+const QUIET_CALLS = 20
 
 export interface Acknowledger {
   /** Acknowledges all ids of the obligations; resolves when Redis has. Calls are carried out in order. */
   acknowledge(obligations: readonly Uint8Array[]): Promise<void>
+  /** Now and then says something on an idle socket: Redis may be told to end idle connections. Called about once a second. */
+  keepAlive(): void
   /** Resolves when nothing is under way. */
   settled(): Promise<void>
   readonly acknowledged: number
@@ -25,6 +30,7 @@ export function acknowledger(socket: RespSocket, group: string, failed: (error: 
   const waiting: { left: number; resolve(): void }[] = []
   const idle: (() => void)[] = []
   let acknowledged = 0
+  let quietCalls = 0
 
   function settle(): void {
     while (waiting[0]?.left === 0) waiting.shift()!.resolve()
@@ -81,6 +87,13 @@ export function acknowledger(socket: RespSocket, group: string, failed: (error: 
         const bytes = writer.take()
         socket.write(bytes, () => writer.release(bytes))
       })
+    },
+    keepAlive() {
+      quietCalls++
+      if (quietCalls < QUIET_CALLS || waiting.length > 0) return
+      quietCalls = 0
+      waiting.push({ left: 1, resolve() {} })
+      socket.write(ping)
     },
     settled() {
       return waiting.length === 0 ? Promise.resolve() : new Promise((resolve) => idle.push(resolve))

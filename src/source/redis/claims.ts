@@ -1,8 +1,9 @@
 /**
  * Takes over what earlier terms of this reader left pending in a group, in id order.
  *
- * Consumers are named `<source>.<term>`. Only those of a lower term are touched: other consumers of the group are other
- * people's. A higher term means that we are the zombie.
+ * Consumers are named `<source>.<term>`. Only those of other terms are touched: other consumers of the group are other
+ * people's. A higher term whose connection lives means that we are the zombie; one that is dead means that our store ran
+ * backwards (an older copy was put back), and what it left is ours like that of the others.
  */
 import type { EntryBatch } from '../../wire/resp-entries.js'
 import { entryWalker } from '../../wire/resp-entries.js'
@@ -25,6 +26,8 @@ export interface ClaimOptions {
   readonly term: number
   readonly streams: readonly string[]
   readonly keyField: string | null
+  /** Name of our connections without the term; tells whether another term's live. */
+  readonly client: string
   /** Resolves when there is room for more, or the reader stops. */
   readonly room: () => Promise<void>
   readonly stopped: () => boolean
@@ -41,6 +44,12 @@ export interface Claims {
   look(): Promise<number>
 }
 
+interface Consumer {
+  readonly name: string
+  readonly term: number
+  readonly pending: number
+}
+
 export function claims(options: ClaimOptions): Claims {
   const { admin, group, source, term } = options
   const consumer = `${source}.${term}`
@@ -53,14 +62,15 @@ export function claims(options: ClaimOptions): Claims {
     return /^\d{1,15}$/.test(text) ? Number(text) : null
   }
 
-  async function takeStream(stream: string): Promise<number> {
+  /** @param ours also what is pending under our own name: at the start that is of an earlier life with this term */
+  async function takeStream(stream: string, ours: boolean): Promise<number> {
     let taken = 0
     let from = '-'
     while (!options.stopped()) {
       const rows = (await admin.call('XPENDING', stream, group, from, '+', String(PAGE))) as readonly [string, string][]
       const last = rows.at(-1)
       if (last === undefined) break
-      const ids = rows.filter(([, owner]) => (termOf(owner) ?? term) < term).map(([id]) => id)
+      const ids = rows.filter(([, owner]) => termOf(owner) !== null && (ours || owner !== consumer)).map(([id]) => id)
       if (ids.length > 0) {
         await options.room()
         if (options.stopped()) break
@@ -112,12 +122,28 @@ export function claims(options: ClaimOptions): Claims {
     )
   }
 
-  async function consumers(stream: string): Promise<readonly { readonly name: string; readonly pending: number }[]> {
+  /** Consumers of this source, of whatever term. */
+  async function consumers(stream: string): Promise<readonly Consumer[]> {
     const rows = (await admin.call('XINFO', 'CONSUMERS', stream, group)) as readonly unknown[]
-    return rows.map((row) => {
+    return rows.flatMap((row) => {
       const fields = pairs(row)
-      return { name: String(fields.get('name')), pending: Number(fields.get('pending')) }
+      const name = String(fields.get('name'))
+      const consumerTerm = termOf(name)
+      return consumerTerm === null ? [] : [{ name, term: consumerTerm, pending: Number(fields.get('pending')) }]
     })
+  }
+
+  async function checkSuperseded(all: readonly Consumer[]): Promise<void> {
+    for (const newer of all.filter((one) => one.term > term)) {
+      const clients = String(await admin.call('CLIENT', 'LIST'))
+      if (!clients.includes(` name=${options.client}.${newer.term} `)) continue
+      throw new TroupeError({
+        code: 'superseded',
+        message: `consumer ${newer.name} of group ${group} is at work, and of a later term than ours (${term})`,
+        place: `source ${source}`,
+        remedy: 'another node reads this source now; this reader ends',
+      })
+    }
   }
 
   async function remove(stream: string, name: string): Promise<void> {
@@ -133,26 +159,19 @@ export function claims(options: ClaimOptions): Claims {
   return {
     async takeAll() {
       let taken = 0
-      for (const stream of options.streams) taken += await takeStream(stream)
+      for (const stream of options.streams) {
+        await checkSuperseded(await consumers(stream))
+        taken += await takeStream(stream, true)
+      }
       return taken
     },
     async look() {
       let taken = 0
       for (const stream of options.streams) {
-        const all = (await consumers(stream)).map((one) => ({ ...one, term: termOf(one.name) }))
-        const newer = all.find((one) => one.term !== null && one.term > term)
-        if (newer !== undefined)
-          throw new TroupeError({
-            code: 'superseded',
-            message: `consumer ${newer.name} of group ${group} is of a later term than ours (${term})`,
-            place: `source ${source}`,
-            remedy: 'another node reads this source now; this reader ends',
-          })
-        const older = all.filter((one) => one.term !== null && one.term < term)
-        for (const one of older) {
-          if (one.pending === 0) await remove(stream, one.name)
-        }
-        if (older.some((one) => one.pending > 0)) taken += await takeStream(stream)
+        const others = (await consumers(stream)).filter((one) => one.name !== consumer)
+        await checkSuperseded(others)
+        for (const one of others) if (one.pending === 0) await remove(stream, one.name)
+        if (others.some((one) => one.pending > 0)) taken += await takeStream(stream, false)
       }
       return taken
     },

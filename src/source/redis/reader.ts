@@ -17,7 +17,8 @@ import { type Acknowledger, acknowledger } from './acknowledger.js'
 import { connectAdmin, pairs } from './admin.js'
 import { type Claims, claims } from './claims.js'
 import type { RedisStreamsSourceDefinition } from './definition.js'
-import { compareIds, type EntryId, idText, isZero } from './entry-id.js'
+import { compareIds, type EntryId, idOfText, idText, isZero } from './entry-id.js'
+import { type StreamFacts, trimmedBehind } from './history.js'
 import { type Lane, recorder } from './lanes.js'
 import { BLOCK_MS, readLoop } from './read-loop.js'
 import { startLanes } from './start.js'
@@ -171,6 +172,7 @@ async function open(
           term,
           streams: config.streams,
           keyField: config.keyField,
+          client,
           room: () =>
             !out.blocked || over()
               ? Promise.resolve()
@@ -214,14 +216,30 @@ async function open(
   async function lookAtGroup(taking: Claims): Promise<void> {
     await ledger.during(() => taking.look())
     let lag: number | null = 0
-    for (const stream of config.streams) {
-      const rows = (await admin.call('XINFO', 'GROUPS', stream)) as readonly unknown[]
+    for (const lane of lanes) {
+      // The stream first: what the group reads meanwhile must not look like a loss.
+      const facts = await admin.stream(lane.stream)
+      const rows = (await admin.call('XINFO', 'GROUPS', lane.stream)) as readonly unknown[]
       const own = rows.map(pairs).find((fields) => fields.get('name') === group)
       if (own === undefined) throw lostGroup(group!, place)
       const behind = own.get('lag')
       lag = lag === null || behind === undefined || behind === null ? null : lag + Number(behind)
+      reportUnread(lane, facts, own)
     }
     counters.lag = lag
+    acks!.keepAlive()
+  }
+
+  /** Entries that were removed before the group had read them. */
+  const unread = new Map<Lane, number>()
+  function reportUnread(lane: Lane, facts: StreamFacts, own: ReadonlyMap<string, unknown>): void {
+    const read = own.get('entries-read')
+    if (read === undefined || read === null) return
+    const delivered = idOfText(String(own.get('last-delivered-id')))
+    const missing = trimmedBehind({ id: delivered, added: Number(read) }, facts) ?? 0
+    const known = unread.get(lane) ?? 0
+    unread.set(lane, missing)
+    if (missing > known) report(lane, 'trimmed', delivered, missing - known)
   }
 
   async function lookAtStreams(): Promise<void> {

@@ -34,6 +34,14 @@ async function fill(stream: string, count: number, from = 0): Promise<void> {
   await pipeline.exec()
 }
 
+/** Confirms whatever is flushed until nothing of the stream is pending. */
+async function confirmAll(reader: Harness): Promise<void> {
+  await until('the acknowledgements', async () => {
+    reader.confirm()
+    return (await pending()) === 0
+  })
+}
+
 async function pending(stream = 'clicks'): Promise<number> {
   return Number(((await redis.xpending(stream, group)) as unknown[])[0])
 }
@@ -48,8 +56,10 @@ test('entries stay pending until they are confirmed, then they are acknowledged 
   await until('all', () => reader.count === 2_505)
   expect(await pending()).toBe(2_500)
   expect(reader.discharged).toEqual([])
-  reader.confirm()
-  await until('the acknowledgements', async () => (await pending()) + (await pending('views')) === 0)
+  await until('the acknowledgements', async () => {
+    reader.confirm()
+    return (await pending()) + (await pending('views')) === 0
+  })
   const owed = reader.flushes.filter((one) => one.obligation !== null).map((one) => one.receipt)
   await until('the discharge', () => reader.discharged.length === owed.length)
   expect(reader.discharged).toEqual(owed)
@@ -67,8 +77,7 @@ test('what a dead reader left pending comes first, in id order, and nothing is l
   await until('all again', () => second.count === 300)
   expect(numbers(second)).toEqual(upTo(300))
   expect(second.records().some((one) => one.late)).toBe(false)
-  second.confirm()
-  await until('the acknowledgements', async () => (await pending()) === 0)
+  await confirmAll(second)
 })
 
 test('what was confirmed and perhaps never said is acknowledged first and not processed again', async () => {
@@ -129,8 +138,7 @@ test('entries that a paused zombie takes after the takeover are claimed, deliver
       .filter((n) => n < 1_000)
       .sort((a, b) => a - b),
   ).toEqual(upTo(9))
-  reader.confirm()
-  await until('the acknowledgements', async () => (await pending()) === 0)
+  await confirmAll(reader)
   const consumers = async () => JSON.stringify(await redis.xinfo('CONSUMERS', 'clicks', group))
   await until('the end of the old consumer', async () => !(await consumers()).includes('clicks.1'))
 })
@@ -164,13 +172,46 @@ test('consumers of other people keep what is theirs', async () => {
   expect(await pending()).toBe(3)
 })
 
-test('a reader that finds a consumer of a later term ends', async () => {
+test('a reader that finds a later term at work ends', async () => {
   const reader = await start({}, { term: 3 })
   await fill('clicks', 2)
-  await redis.xreadgroup('GROUP', group, 'clicks.4', 'COUNT', 1, 'STREAMS', 'clicks', '>')
-  await redis.xgroup('CREATECONSUMER', 'clicks', group, 'clicks.4')
+  const newer = redis.duplicate()
+  await newer.client('SETNAME', 'troupe.shop.clicks.4')
+  await newer.xgroup('CREATECONSUMER', 'clicks', group, 'clicks.4')
   await until('the end', () => reader.failures.length > 0)
   expect(reader.failures[0]).toMatchObject({ code: 'superseded' })
+  newer.disconnect()
+})
+
+test('a reader whose store was put back to an older copy takes what later and same terms of its past left', async () => {
+  const first = await start({}, { term: 6 })
+  await fill('clicks', 4)
+  await until('all', () => first.count === 4)
+  await first.stop()
+  await fill('clicks', 3, 4)
+  await redis.xreadgroup('GROUP', group, 'clicks.3', 'COUNT', 2, 'STREAMS', 'clicks', '>')
+  const second = await start({}, { term: 3 })
+  await until('all', () => second.count === 7)
+  expect(numbers(second)).toEqual(upTo(7))
+  await confirmAll(second)
+})
+
+test('entries trimmed before the group had read them are reported', async () => {
+  const reader = await start()
+  await fill('clicks', 5)
+  await until('the first', () => reader.count === 5)
+  reader.blocked = true
+  await fill('clicks', 1, 5)
+  await until('the reply in flight', () => reader.count === 6)
+  await fill('clicks', 50, 6)
+  await redis.xtrim('clicks', 'MAXLEN', 20)
+  await until('the window', () => reader.windows.length > 0)
+  expect(reader.windows).toMatchObject([
+    { cause: 'trimmed', bounded: true, estimate: 30, lastSeen: reader.records()[5]!.id },
+  ])
+  reader.unblock()
+  await until('the rest', () => reader.count === 26)
+  expect(reader.windows).toHaveLength(1)
 })
 
 test('pending entries that were trimmed are reported with their number', async () => {
@@ -183,16 +224,14 @@ test('pending entries that were trimmed are reported with their number', async (
   await until('what is left', () => second.count === 4)
   expect(numbers(second)).toEqual(upTo(4, 6))
   expect(second.windows).toMatchObject([{ cause: 'trimmed', bounded: true, estimate: 6 }])
-  second.confirm()
-  await until('the acknowledgements', async () => (await pending()) === 0)
+  await confirmAll(second)
 })
 
 test('a group that is gone in the middle is made again, and reported', async () => {
   const first = await start()
   await fill('clicks', 10)
   await until('all', () => first.count === 10)
-  first.confirm()
-  await until('the acknowledgements', async () => (await pending()) === 0)
+  await confirmAll(first)
   await redis.xgroup('DESTROY', 'clicks', group)
   await until('the failure', () => first.failures.length > 0)
   expect(first.failures[0]).toMatchObject({ code: 'group-lost' })
@@ -208,8 +247,7 @@ test('a Redis that comes back empty is a new epoch: the group is made again, and
   const first = await start()
   await fill('clicks', 10)
   await until('all', () => first.count === 10)
-  first.confirm()
-  await until('the acknowledgements', async () => (await pending()) === 0)
+  await confirmAll(first)
   await redis.flushall()
   await until('the failure', () => first.failures.length > 0)
   await first.stop()
