@@ -43,8 +43,8 @@ export interface CopyBoth {
   readonly held: boolean
   /** Bytes read since the start. */
   readonly bytesRead: number
-  /** Sends a standby status update: `flushed` also stands for applied. False if the socket is gone. */
-  status(written: bigint, flushed: bigint): boolean
+  /** Sends a standby status update: `flushed` also stands for applied. False if the socket is gone. `answer`: asks for a keepalive. */
+  status(written: bigint, flushed: bigint, answer?: boolean): boolean
   /** Ends the stream; what was written before is delivered. At most `closeDeadline` ms, then the socket is destroyed. */
   close(): Promise<void>
 }
@@ -238,9 +238,9 @@ function takeOver(
       guarded(() => walker.release())
       if (!walker.held) afterChunk(true)
     },
-    status(written, flushed) {
+    status(written, flushed, answer = false) {
       if (state !== 'streaming' || !stream.writable) return false
-      stream.write(standbyStatus(written, flushed, world.now()))
+      stream.write(standbyStatus(written, flushed, world.now(), answer))
       return true
     },
     close() {
@@ -265,7 +265,7 @@ function takeOver(
 
 const terminate = Uint8Array.of(0x58, 0, 0, 0, 4)
 
-function standbyStatus(written: bigint, flushed: bigint, nowMillis: number): Uint8Array {
+function standbyStatus(written: bigint, flushed: bigint, nowMillis: number, answer: boolean): Uint8Array {
   const message = new Uint8Array(39)
   const view = new DataView(message.buffer)
   view.setUint8(0, COPY_DATA)
@@ -275,7 +275,7 @@ function standbyStatus(written: bigint, flushed: bigint, nowMillis: number): Uin
   view.setBigUint64(14, flushed)
   view.setBigUint64(22, flushed)
   view.setBigInt64(30, BigInt(Math.trunc(nowMillis)) * 1000n - POSTGRES_EPOCH)
-  view.setUint8(38, 0)
+  view.setUint8(38, answer ? 1 : 0)
   return message
 }
 

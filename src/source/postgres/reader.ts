@@ -8,7 +8,7 @@
 
 import type { ReaderState } from '../../checkpoint/checkpoint.js'
 import type { CopyBoth, CopyBothHandlers } from '../../wire/copyboth.js'
-import { messageOf, type TroupeError } from '../../world/error.js'
+import { messageOf, TroupeError } from '../../world/error.js'
 import type { Timer } from '../../world/world.js'
 import type { SourceContext, SourceReader } from '../source.js'
 import type { RelationCatalog } from './catalog.js'
@@ -21,6 +21,9 @@ import { fromReaderState, type PostgresState, toReaderState } from './state.js'
 const longestSilence = 10_000
 /** ms between two empty steps of an idle slot. */
 const idleStep = 1_000
+
+/** ms in which a server without wal_sender_timeout must have said something, if only an answer to ours. */
+const longestServerSilence = 120_000
 
 /** Why the stream is held; it goes on when none is left. */
 const held = { opening: 1, blocked: 2, waiting: 4 } as const
@@ -81,12 +84,16 @@ export function createReader(init: ReaderInit): StartingReader {
   let serverLsn = 0n
   let lastStatus = world.monotonic()
   let lastIdleStep = lastStatus
+  /** Ticks since the server was last heard; counted, not measured, so that a pause of our own process is not taken for its silence. */
+  let silentTicks = 0
+  let bytesHeard = 0
   let marked: { readonly lsn: bigint; readonly state: ReaderState } = {
     lsn: start.state.lsn,
     state: toReaderState(start.state),
   }
 
   const tickEvery = init.senderTimeout > 0 ? Math.min(idleStep, Math.max(init.senderTimeout / 4, 10)) : idleStep
+  const silenceLimit = init.senderTimeout > 0 ? 2 * init.senderTimeout : longestServerSilence
   const statusEvery = init.senderTimeout > 0 ? Math.min(longestSilence, init.senderTimeout / 3) : longestSilence
 
   function hold(reason: number): void {
@@ -104,7 +111,8 @@ export function createReader(init: ReaderInit): StartingReader {
     if (over) return
     over = true
     timer?.cancel()
-    copy?.hold()
+    // Its walsender lets go of the slot at once, for the reader that comes next.
+    void copy?.close()
     context.fail(init.readable(error))
   }
 
@@ -126,7 +134,7 @@ export function createReader(init: ReaderInit): StartingReader {
     const lsn = currentLsn()
     if (lsn > received) received = lsn
     if (confirmed > received) received = confirmed
-    if (copy?.status(received, confirmed)) lastStatus = world.monotonic()
+    if (copy?.status(received, confirmed, silentTicks > 0)) lastStatus = world.monotonic()
   }
 
   /** An idle slot moves: nothing is outstanding, so what the server has passed holds nothing for us. Stored first, told later. */
@@ -138,7 +146,25 @@ export function createReader(init: ReaderInit): StartingReader {
     out.flush()
   }
 
+  /** A connection that died without a word (a network that fell silent) is only noticed by asking. */
+  function listen(): void {
+    const bytes = copy?.bytesRead ?? 0
+    silentTicks = bytes !== bytesHeard || reasons !== 0 ? 0 : silentTicks + 1
+    bytesHeard = bytes
+    if (silentTicks * tickEvery <= silenceLimit) return
+    fail(
+      new TroupeError({
+        code: 'postgres-silent',
+        message: `PostgreSQL at ${init.server} has said nothing for ${Math.round(silenceLimit / 1000)} s, though it was asked to`,
+        place: `source ${context.name}`,
+        remedy: 'check the network between Troupe and the server; the reader connects again',
+      }),
+    )
+  }
+
   function tick(): void {
+    if (over) return
+    listen()
     if (over) return
     stepIdle()
     if (world.monotonic() - lastStatus >= statusEvery) tellServer()

@@ -168,6 +168,19 @@ describe('a reader that starts again', () => {
     expect(seen.size).toBe(200)
   })
 
+  it('notices a server that has fallen silent', async () => {
+    const { recording } = await here.start('CREATE TABLE g2 (id int PRIMARY KEY)', ['public.g2'])
+    await until(() => recording.states.length > 0, 'a state', recording)
+    here.server.pause()
+    try {
+      await until(() => recording.error !== null, 'the reader to fail')
+    } finally {
+      here.server.resume()
+    }
+    expect((recording.error as TroupeError).code).toBe('postgres-silent')
+    expect((recording.error as TroupeError).permanent).toBe(false)
+  })
+
   it('refuses a slot that is ahead of its checkpoint, or reports the window where that is allowed', async () => {
     const first = await here.start('CREATE TABLE h1 (id int PRIMARY KEY)', ['public.h1'])
     const state = await settled(first)
