@@ -122,9 +122,9 @@ function watching(entries: readonly Dated[]): string[] {
   const open = new Map<string, Dated & { type: 'watch' }>()
   const ends = new Map<string, number>()
   const last = entries.at(-1)?.at ?? 0
-  const check = (watch: Dated & { type: 'watch' }): void => {
+  const check = (watch: Dated & { type: 'watch' }, until: number): void => {
     const end = ends.get(watch.target)
-    if (end !== undefined && end >= watch.at + IN_FLIGHT_MS && last - end > IN_FLIGHT_MS)
+    if (end !== undefined && end >= watch.at + IN_FLIGHT_MS && until - end > IN_FLIGHT_MS)
       found.push(`${watch.watcher} was not told of the end of ${watch.target} at ${end.toFixed(3)} ms`)
   }
   for (const entry of entries) {
@@ -135,13 +135,13 @@ function watching(entries: readonly Dated[]): string[] {
     } else if (entry.type === 'ended' || entry.type === 'lost') {
       for (const [key, watch] of open)
         if (watch.watcher === entry.path) {
-          check(watch)
+          check(watch, entry.at)
           open.delete(key)
         }
       if (!endedAlready(ends, entry.path, open)) ends.set(entry.path, entry.at)
     }
   }
-  for (const watch of open.values()) check(watch)
+  for (const watch of open.values()) check(watch, last)
   return found
 }
 
