@@ -20,7 +20,7 @@ const dialect = [
   'SET datestyle = ISO',
   'SET intervalstyle = postgres',
   "SET timezone = 'UTC'",
-  'SET extra_float_digits = 1',
+  'SET extra_float_digits = 3',
   'SET bytea_output = hex',
   'SET xmlbinary = base64',
 ].join('; ')

@@ -71,7 +71,7 @@ const rowBody = 5
 const rowTuple = 6
 /** Index of the table that stands for logical decoding messages; relations follow. */
 const messageIndex = 0
-const maxTables = 65_535
+const maxTables = 65_534
 /** Seconds between 1970-01-01 and 2000-01-01, PostgreSQL's origin of time, in microseconds. */
 const postgresEpochMicros = 946_684_800_000_000
 
