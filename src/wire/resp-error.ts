@@ -2,7 +2,15 @@
 import { messageOf, TroupeError } from '../world/error.js'
 import { describeEndpoint, type RespEndpoint } from './resp-endpoint.js'
 
-const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT'])
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOENT',
+  'ETIMEDOUT',
+])
 
 interface Verdict {
   readonly code: string
@@ -18,6 +26,13 @@ function verdictOf(message: string, code: string | undefined): Verdict {
       code: 'redis-unreachable',
       what: `cannot be reached (${code})`,
       remedy: 'start it, or correct host and port in the url',
+      configuration: true,
+    }
+  if (code !== undefined && /CERT|^ERR_(TLS|SSL)|ISSUER/.test(code))
+    return {
+      code: 'redis-tls',
+      what: `cannot be trusted over TLS (${code})`,
+      remedy: 'correct the host in the url, or name the authority that signed its certificate in NODE_EXTRA_CA_CERTS',
       configuration: true,
     }
   if (/^WRONGPASS|invalid (username-password|password)|AUTH .*(called|without)/i.test(message))

@@ -3,6 +3,7 @@
  *
  * One connection of one reader. It never connects again by itself: its loss fails the reader, which is restarted whole.
  */
+import net from 'node:net'
 import { Redis } from 'ioredis'
 import { killOlderClients } from '../../wire/resp-clients.js'
 import type { RespEndpoint } from '../../wire/resp-endpoint.js'
@@ -36,7 +37,7 @@ export async function connectAdmin(
   let running = false
   const redis = new Redis({
     ...(endpoint.path === null ? { host: endpoint.host, port: endpoint.port } : { path: endpoint.path }),
-    ...(endpoint.tls ? { tls: { servername: endpoint.host } } : {}),
+    ...(endpoint.tls ? { tls: net.isIP(endpoint.host) === 0 ? { servername: endpoint.host } : {} } : {}),
     ...(endpoint.username === null ? {} : { username: endpoint.username }),
     ...(endpoint.password === null ? {} : { password: endpoint.password }),
     lazyConnect: true,
