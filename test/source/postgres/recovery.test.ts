@@ -1,5 +1,7 @@
 // Guards protocol.md, "Confirm": what the server is told, and what a reader does when it finds another slot than it left.
 // The server ends a walsender that is silent for a second, so that feedback is put to the test in every case.
+import { chownSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { ReaderState } from '../../../src/checkpoint/checkpoint.js'
 import { formatLsn, parseLsn } from '../../../src/source/postgres/lsn.js'
@@ -299,5 +301,29 @@ describe('a reader that starts again', () => {
     await held.close()
     expect(error.code).toBe('slot-in-use')
     expect(error.message).toContain('stranger')
+  })
+
+  it('goes on over a promotion that kept what it had read, and stops at one that lost it', async () => {
+    const first = await here.start('CREATE TABLE o1 (id int PRIMARY KEY)', ['public.o1'])
+    await here.db.query('INSERT INTO o1 VALUES (1)')
+    await until(() => first.recording.events.length === 1, 'the row', first.recording)
+    const state = await settled(first)
+    const data = join(here.server.directory, 'data')
+    await here.server.kill('SIGINT')
+    writeFileSync(join(data, 'standby.signal'), '')
+    const { uid, gid } = statSync(data)
+    if (process.getuid?.() === 0) chownSync(join(data, 'standby.signal'), uid, gid)
+    await here.server.restart()
+    await here.reconnect()
+    await here.db.query('SELECT pg_promote()')
+    await here.db.query('INSERT INTO o1 VALUES (2)')
+    const lost = { ...state, lsn: formatLsn(await currentLsn()) }
+    const error = await failure(openReader(first.config, createRecording(), { state: lost, term: 2 }))
+    expect(error.code).toBe('history-diverged')
+    const second = await here.reopen(first.config, { state, term: 3 })
+    await until(() => second.recording.events.length === 1, 'the next row', second.recording)
+    expect(second.recording.events[0]!.keyText).toBe('2')
+    expect(second.recording.events[0]!.source.epoch.toString()).toBe(state.epoch)
+    await until(() => second.recording.states.at(-1)?.timeline === 2, 'the new timeline', second.recording)
   })
 })
