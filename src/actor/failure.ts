@@ -36,6 +36,16 @@ export function mailboxFull(path: string, capacity: number): TroupeError {
   })
 }
 
+/** The way to another thread holds all it can. Code `link-full`. */
+export function linkFull(path: string, thread: string): TroupeError {
+  return new TroupeError({
+    code: 'link-full',
+    message: `thread '${thread}' has not taken what was sent to it before`,
+    place: path,
+    remedy: 'send by credits: the receiver is slower than its senders',
+  })
+}
+
 /**
  * Known by its shape: an actor's module may have been loaded from the compiled tree while the kernel runs from the
  * sources, so there can be two classes of this name.

@@ -156,6 +156,7 @@ describe('a thread', () => {
     let refused = 0
     for (let i = 0; i < 70_000; i++) if (!ref.tell('add')) refused++
     expect(refused).toBeGreaterThan(4_000)
+    await expect(ref.ask('get', 1_000)).rejects.toMatchObject({ code: 'link-full' })
     system.killThread('t')
     await system.ended('/a')
   })

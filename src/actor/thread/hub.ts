@@ -11,7 +11,7 @@ import type { Child } from '../cell.js'
 import { DEFAULT_SHUTDOWN_MS } from '../child.js'
 import { Counters } from '../counters.js'
 import type { Elsewhere } from '../elsewhere.js'
-import { actorGone, decodeReason, encodeReason, toError } from '../failure.js'
+import { actorGone, decodeReason, encodeReason, linkFull, toError } from '../failure.js'
 import { childExists, type Kernel } from '../kernel.js'
 import type { RunningThread, ThreadDriver } from './driver.js'
 import { type Batch, createLink, type Link } from './link.js'
@@ -164,10 +164,13 @@ export function createHub(kernel: Kernel, driver: ThreadDriver, roots: () => rea
   /** From the host's kernel or from a thread, to wherever it lives. */
   function pass(to: string, message: unknown, ask: Question | undefined, from: Thread | undefined): boolean {
     const thread = threadOf(to)
-    // What a thread does not hold itself and would get back does not exist.
-    if (thread !== undefined && thread !== from && toThread(thread, to, message, ask)) return true
     const item = ask === undefined ? message : new Asked(message, ask.origin, ask.id)
-    return thread === undefined ? kernel.deliver(to, item) : kernel.refuse(to, item)
+    if (thread === undefined) return kernel.deliver(to, item)
+    // What a thread does not hold itself and would get back does not exist.
+    if (thread === from) return kernel.refuse(to, item)
+    if (toThread(thread, to, message, ask)) return true
+    kernel.deadLetter(to, item, linkFull(to, thread.name))
+    return false
   }
 
   function answerWire(origin: string, id: number, outcome: WireOutcome): void {

@@ -7,7 +7,7 @@ import type { ChildSpec, ExitReason, TreeNode } from '../actor.js'
 import { Asked } from '../asks.js'
 import type { Cell, Child } from '../cell.js'
 import type { Elsewhere } from '../elsewhere.js'
-import { decodeReason, encodeReason, toError } from '../failure.js'
+import { decodeReason, encodeReason, linkFull, toError } from '../failure.js'
 import type { Kernel } from '../kernel.js'
 import { type Batch, createLink } from './link.js'
 import { decodeOutcome, encodeOutcome } from './outcome.js'
@@ -128,7 +128,9 @@ export function createUplink(kernel: Kernel, send: (batch: Batch<ToHost>) => voi
         asked === undefined
           ? { type: 'user', to, message }
           : { type: 'user', to, message: asked.message, ask: { origin: asked.origin, id: asked.id } }
-      return link.offer(wire) || kernel.refuse(to, message)
+      if (link.offer(wire)) return true
+      kernel.deadLetter(to, message, linkFull(to, 'main'))
+      return false
     },
     answer(origin, id, outcome) {
       link.post({ type: 'answer', origin, id, outcome: encodeOutcome(outcome) })
