@@ -322,6 +322,8 @@ async function open(
     },
     async stop() {
       if (stopped) return
+      stopped = true
+      wake()
       loop.stop()
       timer?.cancel()
       if (!failed) {
@@ -334,7 +336,6 @@ async function open(
           Promise.all([acks?.settled(), follow()]).then(done, done)
         })
       }
-      stopped = true
       shut()
     },
     status() {

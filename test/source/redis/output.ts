@@ -1,7 +1,6 @@
 /** A log of one's own for tests of the reader: keeps what is recorded, by flush, and confirms when told. */
 import type { ReaderState } from '../../../src/checkpoint/checkpoint.js'
 import type { LaneSpec } from '../../../src/event/frame.js'
-import { hashText } from '../../../src/event/hash.js'
 import type { LossWindow } from '../../../src/event/marker.js'
 import type { RedisStreamsSourceDefinition } from '../../../src/source/redis/definition.js'
 import { redisStreamsSource } from '../../../src/source/redis/driver.js'
@@ -228,5 +227,3 @@ export function texts(seen: Seen): Record<string, string> {
     fields[String(seen.fields[index])] = String(seen.fields[index + 1])
   return fields
 }
-
-export const streamKeyHash = hashText
