@@ -109,6 +109,7 @@ test('a reader that is restarted while the log lives appends nothing again, and 
   expect(numbers(second)).toEqual(upTo(10, 100))
   second.reader.confirm(resume.state!, resume.outstanding)
   await until('the old ones', async () => (await pending()) === 10)
+  await until('the discharge', () => second.discharged.length === resume.outstanding.length)
   expect(second.discharged).toEqual(resume.outstanding.map((one) => one.receipt))
 })
 
