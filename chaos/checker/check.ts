@@ -6,6 +6,8 @@
  * - reordered: a first appearance below one seen before, or a run of repeats with a hole in it. A replay may begin
  *   anywhere below, any number of times, but then goes on without skipping what it had passed before.
  * - phantom: in the sink and committed by nobody
+ * - late: marked as such by Troupe (group mode: an entry that another consumer had taken away); it counts as present, and
+ *   its place proves nothing
  *
  * Holds one number per record in memory. Knows nothing of Troupe.
  */
@@ -15,6 +17,7 @@ import type { LedgerContents } from '../ledger/format.js'
 export interface SinkEntry {
   readonly key: string
   readonly counter: number
+  readonly late?: boolean
 }
 
 export interface Verdict {
@@ -26,6 +29,7 @@ export interface Verdict {
   readonly duplicated: number
   readonly reordered: number
   readonly phantom: number
+  readonly late: number
   /** The most times that one key was replayed. */
   readonly replays: number
   /** Up to 10 of each kind, for people. */
@@ -63,18 +67,22 @@ export async function check(
   sink: AsyncIterable<SinkEntry> | Iterable<SinkEntry>,
 ): Promise<Verdict> {
   const seen = new Map<string, number[]>()
+  const lateOnes = new Map<string, number[]>()
   const notes = createNotes()
   let records = 0
   let phantom = 0
-  for await (const { key, counter } of sink) {
+  let late = 0
+  for await (const { key, counter, late: isLate } of sink) {
     records++
     if (committed.get(key)?.has(counter) !== true) {
       phantom++
       notes.add('phantom', `${key} ${counter}`)
       continue
     }
-    const counters = seen.get(key)
-    if (counters === undefined) seen.set(key, [counter])
+    const where = isLate === true ? lateOnes : seen
+    if (isLate === true) late++
+    const counters = where.get(key)
+    if (counters === undefined) where.set(key, [counter])
     else counters.push(counter)
   }
 
@@ -86,10 +94,12 @@ export async function check(
   for (const [key, counters] of committed) {
     events += counters.size
     const appeared = seen.get(key) ?? []
+    const lateHere = lateOnes.get(key) ?? []
     const distinct = new Set(appeared)
-    duplicated += appeared.length - distinct.size
+    const present = new Set([...appeared, ...lateHere])
+    duplicated += appeared.length + lateHere.length - present.size
     for (const counter of counters) {
-      if (distinct.has(counter)) continue
+      if (present.has(counter)) continue
       lost++
       notes.add('lost', `${key} ${counter}`)
     }
@@ -98,7 +108,7 @@ export async function check(
     replays = Math.max(replays, order.replays)
     if (order.firstBreach !== null) notes.add('reordered', `${key} ${order.firstBreach}`)
   }
-  return { events, records, lost, duplicated, reordered, phantom, replays, examples: notes.list() }
+  return { events, records, lost, duplicated, reordered, phantom, late, replays, examples: notes.list() }
 }
 
 /** One key: ranks are taken among the counters that appeared at all, so that a loss is not counted as a reorder too. */

@@ -87,5 +87,11 @@ function rowOf(columns: Record<string, string | null>, place: string): SinkRow {
     throw new Error(`${place}: a record without key or counter: ${JSON.stringify(columns).slice(0, 200)}`)
   const numbered = columns.change !== undefined
   const deleted = (columns.change ?? columns.operation ?? columns['@op']) === 'delete'
-  return { key, counter: Number(counter) + (deleted && !numbered ? 1 : 0), deleted, columns }
+  return {
+    key,
+    counter: Number(counter) + (deleted && !numbered ? 1 : 0),
+    deleted,
+    columns,
+    late: columns.late === 'true',
+  }
 }

@@ -168,7 +168,10 @@ const warnings: Logger = {
   debug() {},
   info() {},
   warn() {},
-  error: (fields, message) => say(`${message} ${JSON.stringify(fields).slice(0, 400)}`),
+  // A thread that was killed on purpose is on the screen already.
+  error: (_fields, message) => {
+    if (!message.includes('killed')) say(message)
+  },
 }
 
 process.on('SIGINT', () => stop.abort())

@@ -31,6 +31,8 @@ export default defineProcessor<Resources>({
     const value = columnsOf(row)
     value.change = event.operation
     if (event.operation === 'delete') value.counter = String(Number(value.counter) + 1)
+    // An entry that another consumer had taken away comes after its successors, and says so.
+    if (event.late) value.late = 'true'
     Object.assign(value, enrichment(event, row, resources))
     return record(event, { operation: 'append', value })
   },

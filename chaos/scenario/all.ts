@@ -1,0 +1,12 @@
+import type { Scenario } from './scenario.js'
+
+/** Every scenario by its name; loaded when asked for. */
+export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
+  'crash-troupe': async () => (await import('./crash-troupe.js')).crashTroupe,
+  'crash-postgres': async () => (await import('./crash-server.js')).crashPostgres,
+  'crash-redis': async () => (await import('./crash-server.js')).crashRedis,
+  'crash-thread': async () => (await import('./crash-thread.js')).crashThread,
+  'stale-checkpoint': async () => (await import('./stale-checkpoint.js')).staleCheckpoint,
+  'delayed-flush': async () => (await import('./delayed-flush.js')).delayedFlush,
+  'zombie-reader': async () => (await import('./zombie-reader.js')).zombieReader,
+}
