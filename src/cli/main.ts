@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `troupe` command. */
 import { readFileSync } from 'node:fs'
+import { endNow } from './end.js'
 import { failureText } from './failure.js'
 import { runProgram } from './program.js'
 
@@ -13,6 +14,7 @@ function version(): string {
 // A bug of ours or of a handler that nobody awaited: say so and end; the next start goes on from the last checkpoint.
 process.on('uncaughtException', (error) => {
   process.stderr.write(failureText(error, process.argv.includes('--verbose')))
+  if (process.argv[2] === 'run') endNow()
   process.exit(1)
 })
 // The reader of a pipe (`| head`) may go first.

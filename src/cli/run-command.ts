@@ -1,7 +1,7 @@
 /**
  * `troupe run FILE`: runs a pipeline in the foreground until it is told to stop, fails, or its time is over.
  *
- * SIGTERM and SIGINT drain and stop it within its `stopDeadline`; a second one ends the process at once with code 1.
+ * SIGTERM and SIGINT drain and stop it within its `stopDeadline`; a second one ends the process at once, as `kill -9` does.
  */
 import { Command, InvalidArgumentError } from 'commander'
 import type { ExitReason } from '../actor/actor.js'
@@ -13,6 +13,7 @@ import { formatDuration, parseDuration } from '../pipeline/scalar.js'
 import { TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import { realWorld } from '../world/real.js'
+import { endNow } from './end.js'
 import { jsonLogger, type LogLevel, terminalLogger } from './log.js'
 import { loggedProgress, type Progress, progressFields, terminalProgress } from './progress.js'
 
@@ -137,7 +138,7 @@ function stopRequests(definition: PipelineDefinition, log: Logger) {
       definition.stopDeadline + grace,
       () => {
         log.error({ deadlineMs: definition.stopDeadline }, 'the stop did not end within its deadline')
-        process.exit(1)
+        endNow()
       },
       { background: true },
     )
@@ -146,7 +147,7 @@ function stopRequests(definition: PipelineDefinition, log: Logger) {
   const onSignal = (signal: NodeJS.Signals): void => {
     if (reason !== null) {
       log.warn({ signal }, 'stopping now: what was not checkpointed comes again')
-      process.exit(1)
+      endNow()
     }
     request(signal)
   }

@@ -103,7 +103,7 @@ describe('troupe run', () => {
     expect(only.log()).toContain('"reason":"--for 200ms"')
   })
 
-  it('ends at once with code 1 at a second signal', async () => {
+  it('ends at once, as by kill -9, at a second signal', async () => {
     const path = scratch({
       'pipeline.yaml': pipeline('three', 'handler: ./stuck.ts,'),
       'stuck.ts': `
@@ -122,7 +122,7 @@ describe('troupe run', () => {
     stuck.child.kill('SIGTERM')
     await until(() => stuck.log().includes('draining'), stuck.log)
     stuck.child.kill('SIGINT')
-    expect(await stuck.ended).toEqual({ code: 1, signal: null })
+    expect(await stuck.ended).toEqual({ code: null, signal: 'SIGKILL' })
     expect(stuck.log()).toContain('stopping now')
   })
 
