@@ -99,7 +99,7 @@ describe('troupe run', () => {
   it('stops by itself with --for', async () => {
     const path = scratch({ 'pipeline.yaml': pipeline('two') })
     const only = run([path('pipeline.yaml'), '--for', '200ms', '--json'])
-    expect(await only.ended).toEqual({ code: 0, signal: null })
+    expect({ ...(await only.ended), log: only.log() }).toMatchObject({ code: 0, signal: null })
     expect(only.log()).toContain('"reason":"--for 200ms"')
   })
 
