@@ -32,7 +32,8 @@ export const log = defineActor<LogArgs, LogMessage>(
     const store = openLmdbStore(args.dataDirectory)
     const machine = await load(store, args, context)
     const readers = new Map<string, string>()
-    const owners = new Map<string, string>()
+    const owners = new Map<string, { readonly path: string; readonly session: number }>()
+    let sessions = 0
     /** Somebody waits for confirmation: checkpoints follow each other until nothing is left to confirm. */
     let hurried = false
     let appends = 0
@@ -44,8 +45,8 @@ export const log = defineActor<LogArgs, LogMessage>(
       if (path !== undefined) context.ref<ReaderMessage>(path).tell(message)
     }
     const toOwner = (key: string, message: OwnerMessage) => {
-      const path = owners.get(key)
-      if (path !== undefined) context.ref<OwnerMessage>(path).tell(message)
+      const owner = owners.get(key)
+      if (owner !== undefined) context.ref<OwnerMessage>(owner.path).tell(message)
     }
     const deliver = (deliveries: readonly Delivery[]) => {
       for (const { set, partition, frames } of deliveries)
@@ -98,13 +99,15 @@ export const log = defineActor<LogArgs, LogMessage>(
             return
           }
           case 'finished':
+            if (owners.get(partitionKey(message.set, message.partition))?.session !== message.session) return
             giveBack(machine.finished(message.set, message.partition, message.processor, message.sequence))
             if (hurried || machine.finishedBytes >= checkpointBytes) checkpoint()
             return
           case 'attach': {
-            owners.set(partitionKey(message.set, message.partition), message.owner)
+            const session = ++sessions
+            owners.set(partitionKey(message.set, message.partition), { path: message.owner, session })
             const attached = machine.attach(message.set, message.partition)
-            context.ref<OwnerMessage>(message.owner).tell({ type: 'attached', ...attached })
+            context.ref<OwnerMessage>(message.owner).tell({ type: 'attached', session, ...attached })
             return
           }
           case 'open-reader': {

@@ -72,6 +72,8 @@ export type LogMessage =
       readonly partition: number
       readonly processor: string
       readonly sequence: number
+      /** Of the owner that says so: what a dead owner still had to say must not free memory that its successor reads. */
+      readonly session: number
     }
   /** Checkpoint now, and again as work is finished, until everything appended is confirmed. */
   | { readonly type: 'hurry' }
@@ -118,6 +120,8 @@ export type ReaderMessage =
 export type OwnerMessage =
   | {
       readonly type: 'attached'
+      /** Number of this attachment; `finished` bears it. */
+      readonly session: number
       /** By processor: where it stands by checkpoint, and the last sequence that it has finished. */
       readonly processors: Readonly<Record<string, { readonly lanes: LaneVector; readonly finished: number }>>
       readonly frames: readonly DeliveredFrame[]

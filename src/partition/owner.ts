@@ -13,10 +13,16 @@ import type { DeliveredFrame, LogMessage, OwnerMessage } from '../log/log.js'
 import { TroupeError } from '../world/error.js'
 import { afterFrame, placeFrame } from './progress.js'
 
+export interface PartitionProcessor {
+  readonly name: string
+  /** The sources that it reads; empty: all. Frames of others pass it by. */
+  readonly from: readonly string[]
+}
+
 export interface ConsumerArgs {
   readonly set: string
   readonly partition: number
-  readonly processors: readonly string[]
+  readonly processors: readonly PartitionProcessor[]
   readonly log: string
 }
 
@@ -30,16 +36,27 @@ export interface Assigned {
 }
 
 /** What the consumer tells a processor. */
-export type ProcessorMessage = { readonly type: 'work'; readonly frames: readonly Assigned[] }
+export interface ProcessorMessage {
+  readonly type: 'work'
+  /** As the processor gave it when it joined: work meant for its predecessor is not its own. */
+  readonly session: number
+  readonly frames: readonly Assigned[]
+}
 
 export type ConsumerMessage =
   | OwnerMessage
   /** A processor has started (again) and wants everything that it has not finished. */
-  | { readonly type: 'join'; readonly processor: string; readonly path: string }
-  | { readonly type: 'done'; readonly processor: string; readonly sequence: number }
+  | { readonly type: 'join'; readonly processor: string; readonly path: string; readonly session: number }
+  | { readonly type: 'done'; readonly processor: string; readonly sequence: number; readonly session: number }
+
+interface Joined {
+  readonly path: string
+  readonly session: number
+}
 
 interface Reading {
-  path: string | null
+  readonly from: readonly string[]
+  joined: Joined | null
   /** Lanes after the last frame that was placed. */
   lanes: LaneVector
   finished: number
@@ -52,11 +69,20 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
   (context, args) => {
     const log = context.ref<LogMessage>(args.log)
     const readings = new Map<string, Reading>()
-    const early: { processor: string; path: string }[] = []
-    let attached = false
+    const early: ({ readonly processor: string } & Joined)[] = []
+    /** Number of the attachment; 0 before it. */
+    let session = 0
+    let next = 0
 
     function place(frames: readonly DeliveredFrame[]): void {
       if (frames.length === 0) return
+      if (next > 0 && frames[0]!.sequence !== next)
+        throw new TroupeError({
+          code: 'frames-missed',
+          message: `frame ${frames[0]!.sequence} came where ${next} was due; the log gives them again`,
+          place: context.path,
+        })
+      next = frames.at(-1)!.sequence + 1
       for (const [processor, reading] of readings) {
         const assigned: Assigned[] = []
         for (const frame of frames) {
@@ -68,13 +94,16 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
           assigned.push({
             frame,
             after: placement.kind === 'after' ? placement.after : null,
-            skip: placement.kind === 'none',
+            skip: placement.kind === 'none' || !reads(reading, header.lane.source),
           })
         }
         for (const one of assigned) reading.work.push(one)
-        if (reading.path !== null && assigned.length > 0)
-          context.ref<ProcessorMessage>(reading.path).tell({ type: 'work', frames: assigned })
+        if (reading.joined !== null && assigned.length > 0) send(reading.joined, assigned)
       }
+    }
+
+    function send({ path, session }: Joined, frames: readonly Assigned[]): void {
+      context.ref<ProcessorMessage>(path).tell({ type: 'work', session, frames })
     }
 
     function gap(processor: string, source: string, at: { at: Position; previous: Position }): TroupeError {
@@ -87,11 +116,11 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
       })
     }
 
-    function join(processor: string, path: string): void {
+    function join(processor: string, joined: Joined): void {
       const reading = readings.get(processor)
       if (reading === undefined) return
-      reading.path = path
-      if (reading.work.length > 0) context.ref<ProcessorMessage>(path).tell({ type: 'work', frames: [...reading.work] })
+      reading.joined = joined
+      if (reading.work.length > 0) send(joined, [...reading.work])
     }
 
     log.tell({ type: 'attach', set: args.set, partition: args.partition, owner: context.path })
@@ -100,31 +129,32 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
       receive(message) {
         switch (message.type) {
           case 'attached':
-            attached = true
+            session = message.session
             readings.clear()
-            for (const processor of args.processors) {
-              const known = message.processors[processor]
-              readings.set(processor, {
-                path: null,
+            for (const { name, from } of args.processors) {
+              const known = message.processors[name]
+              readings.set(name, {
+                from,
+                joined: null,
                 lanes: known?.lanes ?? {},
                 finished: known?.finished ?? 0,
                 work: [],
               })
             }
-            for (const { processor, path } of early.splice(0)) join(processor, path)
+            for (const { processor, ...joined } of early.splice(0)) join(processor, joined)
             place(message.frames)
             return
           case 'frames':
             // Before `attached` these are part of it.
-            if (attached) place(message.frames)
+            if (session > 0) place(message.frames)
             return
           case 'join':
-            if (attached) join(message.processor, message.path)
-            else early.push({ processor: message.processor, path: message.path })
+            if (session > 0) join(message.processor, message)
+            else early.push(message)
             return
           case 'done': {
             const reading = readings.get(message.processor)
-            if (reading === undefined || message.sequence <= reading.finished) return
+            if (reading?.joined?.session !== message.session || message.sequence <= reading.finished) return
             reading.finished = message.sequence
             let gone = 0
             while (gone < reading.work.length && reading.work[gone]!.frame.sequence <= message.sequence) gone++
@@ -135,6 +165,7 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
               partition: args.partition,
               processor: message.processor,
               sequence: message.sequence,
+              session,
             })
             return
           }
@@ -150,3 +181,7 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
     }
   },
 )
+
+function reads({ from }: Reading, source: string): boolean {
+  return from.length === 0 || from.includes(source)
+}

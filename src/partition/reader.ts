@@ -8,6 +8,7 @@ import { type ActorContext, defineActor } from '../actor/actor.js'
 import type { LogMessage, Opened, ReaderMessage } from '../log/log.js'
 import { type SourceDefinition, sourceDriver } from '../source/drivers.js'
 import type { SourceReader } from '../source/source.js'
+import { TroupeError } from '../world/error.js'
 import { type Credits, createRouter, type RoutedSet } from './router.js'
 
 export interface ReaderArgs {
@@ -41,7 +42,16 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
       sets: args.sets,
       credits: args.credits,
       opened,
-      send: (append) => log.tell(append),
+      send: (append) => {
+        if (!log.tell(append))
+          context.exit(
+            new TroupeError({
+              code: 'append-refused',
+              message: 'the log took no more: its mailbox or the link to it is full',
+              place: `source ${args.source}`,
+            }),
+          )
+      },
       hurry: () => log.tell({ type: 'hurry' }),
     })
     const { checkpoint } = opened

@@ -188,7 +188,12 @@ function ownerSpec(
         childOf(consumer, {
           id: 'consumer',
           mailbox: frameMailbox,
-          args: { set: set.name, partition, processors: set.processors, log: pathsOf(definition).log },
+          args: {
+            set: set.name,
+            partition,
+            processors: set.processors.map((name) => ({ name, from: definition.processors[name]!.from })),
+            log: pathsOf(definition).log,
+          },
         }),
         childOf(supervisor, {
           id: 'processors',

@@ -12,6 +12,7 @@ import type { ConsumerMessage, ProcessorMessage } from '../partition/owner.js'
 import type { SinkDefinition } from '../sink/definition.js'
 import { sinkDriver } from '../sink/drivers.js'
 import { TroupeError } from '../world/error.js'
+import type { World } from '../world/world.js'
 import type { RetryDefinition } from './definition.js'
 import { createExecutor } from './executor.js'
 import { type HandlerRef, loadHandler } from './load.js'
@@ -39,6 +40,7 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
   { module: import.meta.url, export: 'processor' },
   async (context: ActorContext<ProcessorMessage>, args) => {
     const { world, log } = context
+    const session = sessionOf(world)
     const consumer = context.ref<ConsumerMessage>(args.consumer)
     const letters = openDeadLetters(deadLetterPath(args.dataDirectory, args.processor, args.set, args.partition))
     const about: ProcessorContext = {
@@ -108,12 +110,12 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
       retry: args.retry,
       handle: handler === null ? null : (event) => handler.handle(event, resources, about),
       output,
-      finished: (sequence) => consumer.tell({ type: 'done', processor: args.processor, sequence }),
+      finished: (sequence) => consumer.tell({ type: 'done', processor: args.processor, sequence, session }),
       exhausted: (event, error, attempts) => giveUp(event, error, attempts, 'handler'),
       failed: (error) => context.exit(error),
     })
 
-    if (!consumer.tell({ type: 'join', processor: args.processor, path: context.path }))
+    if (!consumer.tell({ type: 'join', processor: args.processor, path: context.path, session }))
       throw new TroupeError({
         code: 'no-consumer',
         message: 'the consumer of the partition is gone',
@@ -122,7 +124,7 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
 
     return {
       receive(message) {
-        executor.add(message.frames)
+        if (message.session === session) executor.add(message.frames)
       },
       async stop() {
         executor.stop()
@@ -143,3 +145,8 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
     }
   },
 )
+
+/** Tells this incarnation from others at the same path. */
+function sessionOf(world: World): number {
+  return Buffer.from(world.randomBytes(6)).readUIntBE(0, 6)
+}

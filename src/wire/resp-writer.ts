@@ -13,6 +13,9 @@ const DOLLAR = 0x24
 const CR = 0x0d
 const LF = 0x0a
 const ZERO = 0x30
+const DASH = 0x2d
+const SPLIT = 1e8
+const SPLIT_DIGITS = 8
 /** Below this many bytes a loop is quicker than a native copy. */
 const LOOP_BYTES = 40
 
@@ -25,6 +28,8 @@ export interface RespWriter {
   slice(bytes: Uint8Array, start: number, end: number): void
   /** A whole number from 0 to 2^53-1, in decimal. */
   integer(value: number): void
+  /** Two whole numbers from 0 to 2^53-1 with a dash between them: the id of a stream's entry. */
+  pair(first: number, second: number): void
   /** Ends the command: writes how many arguments it has. */
   end(): void
   /** Forgets everything behind `size`, such as a command that could not be finished. */
@@ -61,10 +66,23 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
       buffer[at++] = ZERO + value - tens * 10
       return
     }
+    if (value >= SPLIT) {
+      // Two halves that fit 31 bits: whole-number arithmetic is several times quicker than that on doubles.
+      const upper = Math.floor(value / SPLIT)
+      digits(upper)
+      fill(value - upper * SPLIT, SPLIT_DIGITS)
+      return
+    }
     let width = 3
     for (let limit = 1000; value >= limit; limit *= 10) width++
-    for (let place = at + width - 1, rest = value; place >= at; place--) {
-      const tenth = Math.floor(rest / 10)
+    fill(value, width)
+  }
+
+  /** The last `width` decimal digits of a number below 2^31, with leading zeros. */
+  function fill(value: number, width: number): void {
+    let rest = value | 0
+    for (let place = at + width - 1; place >= at; place--) {
+      const tenth = (rest / 10) | 0
       buffer[place] = ZERO + (rest - tenth * 10)
       rest = tenth
     }
@@ -130,10 +148,16 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
     },
     integer(value) {
       if (at + 64 > buffer.length) grow(64)
-      let width = 1
-      for (let limit = 10; value >= limit; limit *= 10) width++
-      head(DOLLAR, width)
+      head(DOLLAR, widthOf(value))
       digits(value)
+      tail()
+    },
+    pair(first, second) {
+      if (at + 96 > buffer.length) grow(96)
+      head(DOLLAR, widthOf(first) + 1 + widthOf(second))
+      digits(first)
+      buffer[at++] = DASH
+      digits(second)
       tail()
     },
     end() {
@@ -164,6 +188,12 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
       spare.push(Buffer.from(bytes.buffer))
     },
   }
+}
+
+function widthOf(value: number): number {
+  let width = 1
+  for (let limit = 10; value >= limit; limit *= 10) width++
+  return width
 }
 
 /** One command of strings, for what is not hot. */

@@ -223,6 +223,33 @@ describe('a pipeline from PostgreSQL and Redis to Redis', () => {
     await client.query(`select pg_drop_replication_slot('global')`)
   })
 
+  test('a processor sees the sources that it names, and no other', async () => {
+    const { url, client } = await rig.database('from')
+    await client.query('create table items(id int primary key, n int not null)')
+    const running = await rig.run(
+      rig.define({
+        name: 'from',
+        partitions: 2,
+        threads: 1,
+        sources: {
+          db: { ...postgres(url, ['public.items']), slot: 'from' },
+          clicks: { kind: 'redis-streams', url: rig.redis.url, streams: ['from-in'], mode: 'read' },
+        },
+        processors: {
+          rows: { from: ['db'], sink: stream('from-rows') },
+          both: { sink: stream('from-both') },
+        },
+      }),
+    )
+    await client.query('insert into items select g, g from generate_series(1, 20) g')
+    for (let n = 0; n < 10; n++) await rig.commands.xadd('from-in', '*', 'n', String(n))
+    await until('the one that reads both has both', async () => (await rig.commands.xlen('from-both')) === 30)
+    await until('the other has the rows', async () => (await rig.commands.xlen('from-rows')) >= 20)
+    await running.stop()
+    expect(new Set(await fields('from-rows', '@source'))).toEqual(new Set(['db']))
+    await client.query(`select pg_drop_replication_slot('from')`)
+  })
+
   test('a truncate is a barrier: everything before it is through, nothing after it has begun', async () => {
     const { url, client } = await rig.database('barrier')
     await client.query('create table items(id int primary key, n int not null)')

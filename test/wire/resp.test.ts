@@ -208,6 +208,18 @@ test('commands are written as RESP whatever their arguments and their number', (
   )
 })
 
+test('an entry id is written as its two numbers, whatever their size', () => {
+  fc.assert(
+    fc.property(fc.maxSafeNat(), fc.maxSafeNat(), (first, second) => {
+      const writer = respWriter(64)
+      writer.begin()
+      writer.pair(first, second)
+      writer.end()
+      expect(Buffer.from(writer.take()).equals(encode([Buffer.from(`${first}-${second}`)]))).toBe(true)
+    }),
+  )
+})
+
 test('a taken buffer keeps its bytes until it is released, and is then used again', () => {
   const writer = respWriter(256)
   const put = (text: string) => {

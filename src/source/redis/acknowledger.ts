@@ -6,11 +6,14 @@
 import { replyWalker } from '../../wire/resp-reply.js'
 import type { RespSocket } from '../../wire/resp-socket.js'
 import { respCommand, respWriter } from '../../wire/resp-writer.js'
-import { idText } from './entry-id.js'
+import { type EntryId, idText } from './entry-id.js'
 import { visitReceipt } from './receipts.js'
 
 const ping = respCommand(['PING'])
 const IDS_PER_COMMAND = 1_000
+const TWO_32 = 2 ** 32
+/** Upper halves up to this make numbers below 2^53. */
+const SAFE_HIGH = 0x1f_ffff
 /** Calls of `keepAlive` between two signs of life. */
 const QUIET_CALLS = 20
 
@@ -50,6 +53,12 @@ export function acknowledger(socket: RespSocket, group: string, failed: (error: 
     }),
   )
 
+  /** Most ids are small numbers; those that users made need not be. */
+  function writeId(id: EntryId): void {
+    if (id.minorHigh === 0 && id.majorHigh <= SAFE_HIGH) writer.pair(id.majorHigh * TWO_32 + id.majorLow, id.minorLow)
+    else writer.text(idText(id))
+  }
+
   /** Writes the commands of these obligations and gives their number. */
   function write(obligations: readonly Uint8Array[]): number {
     let commands = 0
@@ -67,7 +76,7 @@ export function acknowledger(socket: RespSocket, group: string, failed: (error: 
           ids = 0
           commands++
         }
-        writer.text(idText(id))
+        writeId(id)
         ids++
         acknowledged++
       })
