@@ -41,11 +41,12 @@ async function main(): Promise<number> {
   for (const name of chosen) {
     const scenario = await scenarios[name]!()
     process.stderr.write(`${name}, seed ${seed}\n`)
+    const begun = performance.now()
     const ordeal = await scenario({
       seed,
       faults: values.kills === undefined ? null : Number(values.kills),
       rate: Number(values.rate),
-      progress: (line) => process.stderr.write(`  ${line}\n`),
+      progress: (line) => process.stderr.write(`  ${((performance.now() - begun) / 1000).toFixed(1)} s: ${line}\n`),
     })
     const report = reportOf(name, seed, ordeal)
     process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : describe(report))

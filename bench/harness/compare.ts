@@ -106,7 +106,7 @@ function summarize(runs: readonly Run[], side: string): Summary | null {
   if (own.length === 0) return null
   return {
     perSecond: Math.round(median(own.map((run) => run.perSecond))),
-    cpuMicrosPerEvent: median(own.map((run) => run.cpuMicrosPerEvent)),
+    cpuMicrosPerEvent: Math.round(median(own.map((run) => run.cpuMicrosPerEvent)) * 1000) / 1000,
     peakRssMb: Math.max(...own.map((run) => run.peakRssMb)),
     extra: own.at(-1)!.extra,
   }

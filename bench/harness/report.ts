@@ -81,7 +81,7 @@ export function formatReport(report: Report): string {
   }
   lines.push('')
   for (const { what, aim, value, met, note } of report.aims) {
-    const judged = met === null ? 'not measured' : met ? 'met' : 'missed'
+    const judged = met !== null ? (met ? 'met' : 'missed') : value === null ? 'not measured' : 'printed'
     lines.push(`${judged.padEnd(13)}${what}: ${value ?? '-'} (aim ${aim})${note === undefined ? '' : `; ${note}`}`)
   }
   for (const failure of report.failures) lines.push(`failed       ${failure}`)

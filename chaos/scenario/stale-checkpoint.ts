@@ -3,9 +3,10 @@
  * checkpoint: the source must stop with `slot-ahead` and say so; with `onGap: report` it goes on and reports a loss window.
  * What lies between had been processed before the copy was put back, so nothing is lost; the clicks come again.
  */
-import { cpSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { startObedient } from '../runtime/start.js'
+import { copyData } from './copy.js'
 import type { Scenario } from './scenario.js'
 import { setStage } from './stage.js'
 
@@ -19,7 +20,7 @@ export const staleCheckpoint: Scenario = async ({ seed, rate, progress }) => {
     await stage.load()
     await stage.pause(200, 800)
     await runtime.kill()
-    cpSync(data, copy, { recursive: true })
+    copyData(data, copy)
     progress('copied the data directory')
 
     runtime = startObedient(stage.pipeline())
@@ -28,7 +29,7 @@ export const staleCheckpoint: Scenario = async ({ seed, rate, progress }) => {
     await stage.recovered()
     await runtime.kill()
     rmSync(data, { recursive: true })
-    cpSync(copy, data, { recursive: true })
+    copyData(copy, data)
     progress('put the older copy back')
 
     runtime = startObedient(stage.pipeline())

@@ -3,11 +3,11 @@
  * XREADGROUP lands: entries go to the consumer of the old term, which nobody reads any more. The taker must look at
  * foreign pending entries again, take them, and mark as late what it delivers after its successors.
  */
-import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { names } from '../runtime/pipeline.js'
 import { startObedient } from '../runtime/start.js'
+import { copyData } from './copy.js'
 import type { Scenario } from './scenario.js'
 import { setStage } from './stage.js'
 
@@ -31,7 +31,7 @@ export const zombieReader: Scenario = async ({ seed, faults, rate, progress }) =
     zombie.signal('SIGSTOP')
     const consumer = await newestConsumer(redis)
     const copy = join(stage.folder, 'taken-over')
-    cpSync(first.data, copy, { recursive: true, filter: (path) => !path.endsWith('.sock') })
+    copyData(first.data, copy)
     taker = startObedient(stage.pipeline({ mode: 'group', data: copy }))
     await taker.running
     recoveries.push(await stage.recovered())

@@ -1,0 +1,59 @@
+// The scenarios of `npm run chaos` in their short form; with TROUPE_FULL=1 at the length that the project promises.
+import { execFile } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
+import type { ScenarioReport } from '../../chaos/scenario/scenario.js'
+
+const full = process.env.TROUPE_FULL === '1'
+
+function run(scenario: string, kills: number, seed: number): Promise<ScenarioReport> {
+  return new Promise((resolve, reject) => {
+    const args = [
+      'dist/chaos/main.js',
+      scenario,
+      '--json',
+      '--kills',
+      String(kills),
+      '--seed',
+      String(seed),
+      '--rate',
+      '1000',
+    ]
+    execFile(process.execPath, args, { timeout: 600_000 }, (error, out, errors) => {
+      const line = out.trim()
+      if (line.startsWith('{')) resolve(JSON.parse(line) as ScenarioReport)
+      else reject(new Error(errors.trim().slice(-2_000), { cause: error }))
+    })
+  })
+}
+
+/** Scenario, what it promises, faults in the short and in the full form. */
+const promises = [
+  ['crash-troupe', 'a process that is killed at random moments loses nothing and reorders nothing', 2, 20],
+  ['crash-postgres', 'a PostgreSQL that is killed loses nothing on its way', 1, 5],
+  ['crash-redis', 'a Redis that is killed loses nothing on its way, source and sink in one', 2, 5],
+  ['crash-thread', 'a thread that is killed is made good by its supervisor', 2, 10],
+  ['stale-checkpoint', 'an older checkpoint stops the source with slot-ahead, or is reported as a loss window', 1, 1],
+  ['delayed-flush', 'nothing is confirmed to a source before its checkpoint is durable', 1, 5],
+  ['zombie-reader', 'what a zombie reader took away is taken back and marked late', 2, 5],
+] as const
+
+describe('under chaos', () => {
+  for (const [scenario, promise, short, long] of promises)
+    it(
+      `${promise} (${scenario})`,
+      async () => {
+        const report = await run(scenario, full ? long : short, full ? Date.now() % 1_000_000 : 7)
+        expect(report, JSON.stringify(report)).toMatchObject({
+          lost: 0,
+          reordered: 0,
+          phantom: 0,
+          unreportedLoss: 0,
+          rowsEqual: true,
+          broken: [],
+          verdict: 'pass',
+        })
+        expect(report.events).toBeGreaterThan(100)
+      },
+      full ? 900_000 : 90_000,
+    )
+})
