@@ -37,9 +37,14 @@ for (let sequence = 0; sequence < events; sequence++) {
   sending = []
 }
 await Promise.all(sending)
-const parts = await Promise.all(children.map((child) => child.sendAndReceive('total')))
+// `send` resolves before the event was handled: ask until all were.
+let count = 0
+while (count < events) {
+  const parts = await Promise.all(children.map((child) => child.sendAndReceive('total')))
+  count = parts.reduce((sum, part) => sum + part.count, 0)
+}
 print({
-  count: parts.reduce((sum, part) => sum + part.count, 0),
+  count,
   elapsedMs: now() - began.at,
   cpuMs: cpuMs() - began.cpu,
   peakRssMb: peakRssMb(),
