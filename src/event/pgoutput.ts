@@ -119,15 +119,7 @@ function oldRow(
   const kind = records.bytes[start]
   if (kind !== tupleKind.old && kind !== tupleKind.key) return null
   const holds = kind === tupleKind.old ? relation.all : relation.identity
-  return new TupleRow(
-    records.bytes,
-    records.view,
-    relation,
-    selection ?? holds,
-    start + 1,
-    noTuple,
-    records.bodyEnd(at),
-  )
+  return new TupleRow(records, relation, selection ?? holds, start + 1, noTuple, records.bodyEnd(at))
 }
 
 /** The new tuple as a row, helped by the old one. */
@@ -140,13 +132,12 @@ function newRow(
   const start = records.bodyStart(at)
   const end = records.bodyEnd(at)
   const kind = records.bytes[start]
-  if (kind === tupleKind.new)
-    return new TupleRow(records.bytes, records.view, relation, selection, start + 1, noTuple, end)
+  if (kind === tupleKind.new) return new TupleRow(records, relation, selection, start + 1, noTuple, end)
   if (kind !== tupleKind.old && kind !== tupleKind.key)
     throw frameError('record-corrupt', `a row begins with byte ${kind}, not with N, O or K`)
   const fresh = endOfTuple(records, start + 1, end)
   if (records.bytes[fresh] !== tupleKind.new) throw frameError('record-corrupt', 'an old row without a new one')
-  return new TupleRow(records.bytes, records.view, relation, selection, fresh + 1, start + 1, end)
+  return new TupleRow(records, relation, selection, fresh + 1, start + 1, end)
 }
 
 /** Like `tupleEnd`, for bytes that are not trusted. */

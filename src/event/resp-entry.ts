@@ -78,7 +78,7 @@ const streamColumns: readonly string[] = Object.freeze(['stream'])
 const traceparentField = Buffer.from('traceparent')
 
 function rowOf(records: EntryRecords, at: number): EntryRow {
-  return new EntryRow(records.bytes, records.bodyStart(at), records.bodyEnd(at))
+  return new EntryRow(records, records.bodyStart(at), records.bodyEnd(at))
 }
 
 /** Where the value of a field is in the bytes of an entry's array. Reused by the reader for each entry. */
@@ -148,10 +148,15 @@ class EntryRow implements Row, FoundField {
   end = 0
 
   constructor(
-    private readonly bytes: FrameBytes,
+    private readonly records: Pick<Records, 'bytes'>,
     private readonly bodyStart: number,
     private readonly bodyEnd: number,
   ) {}
+
+  /** Through the frame each time: a row that outlives it says so. */
+  private get bytes(): FrameBytes {
+    return this.records.bytes
+  }
 
   get columns(): readonly string[] {
     const names: string[] = []

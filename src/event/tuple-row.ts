@@ -4,6 +4,7 @@
  * Columns are found by skipping from the last one found, so reading in the table's order scans once.
  */
 import type { FrameBytes } from './bytes.js'
+import type { Records } from './codec.js'
 import type { Row, Value } from './event.js'
 import { jsonOf, put } from './json.js'
 import { frameError } from './layout.js'
@@ -17,8 +18,7 @@ export class TupleRow implements Row {
   private scannedAt: number
 
   constructor(
-    private readonly bytes: FrameBytes,
-    private readonly view: DataView,
+    private readonly records: Pick<Records, 'bytes' | 'view'>,
     private readonly relation: DecodedRelation,
     private readonly selection: Selection,
     private readonly tuple: number,
@@ -27,9 +27,18 @@ export class TupleRow implements Row {
     private readonly end: number,
   ) {
     this.scannedAt = tuple + 2
-    const columns = columnCount(bytes, tuple)
+    const columns = columnCount(records.bytes, tuple)
     if (columns !== relation.decoders.length)
       throw frameError('record-corrupt', `a row of ${columns} columns in a relation of ${relation.decoders.length}`)
+  }
+
+  /** Through the frame each time: a row that outlives it says so. */
+  private get bytes(): FrameBytes {
+    return this.records.bytes
+  }
+
+  private get view(): DataView {
+    return this.records.view
   }
 
   get columns(): readonly string[] {

@@ -5,9 +5,10 @@
  * the pipeline is waiting for it. Sources hear of a confirmation only after the store has said `durable`.
  */
 import { type ActorContext, defineActor } from '../actor/actor.js'
-import type { CheckpointStore, ReaderCheckpoint } from '../checkpoint/checkpoint.js'
+import type { CheckpointStore, ProcessorCheckpoint, ReaderCheckpoint } from '../checkpoint/checkpoint.js'
 import { openLmdbStore } from '../checkpoint/lmdb.js'
 import { readFrameHeader } from '../event/open.js'
+import { comparePositions, formatPosition } from '../event/position.js'
 import { TroupeError } from '../world/error.js'
 import type { LogMessage, OwnerMessage, PartitionSet, ReaderMessage } from './log.js'
 import { partitionKey } from './log.js'
@@ -34,8 +35,9 @@ export const log = defineActor<LogArgs, LogMessage>(
     const readers = new Map<string, string>()
     const owners = new Map<string, { readonly path: string; readonly session: number }>()
     let sessions = 0
-    /** Somebody waits for confirmation: checkpoints follow each other until nothing is left to confirm. */
-    let hurried = false
+    /** Somebody waits for this append to be confirmed: until then checkpoints follow each other. */
+    let hurriedFor = 0
+    const hurried = () => machine.oldestReceipt <= hurriedFor
     let appends = 0
     let checkpoints = 0
     let durableAt: number | null = null
@@ -58,10 +60,7 @@ export const log = defineActor<LogArgs, LogMessage>(
 
     function checkpoint(): void {
       const flush = machine.beginFlush()
-      if (flush === null) {
-        if (machine.idle) hurried = false
-        return
-      }
+      if (flush === null) return
       const write = async () => {
         if (args.flushDelay > 0)
           await new Promise<void>((resolve) => context.world.setTimer(args.flushDelay, () => resolve()))
@@ -89,25 +88,31 @@ export const log = defineActor<LogArgs, LogMessage>(
             if (deliveries === null) {
               context.log.warn(
                 { source: message.source, term: message.term },
-                'an append of an older reader was refused',
+                'an append was refused: it comes from an older reader, or one before it is missing',
               )
               return
             }
             appends++
             deliver(deliveries)
-            if (hurried) checkpoint()
+            if (hurried()) checkpoint()
             return
           }
           case 'finished':
             if (owners.get(partitionKey(message.set, message.partition))?.session !== message.session) return
             giveBack(machine.finished(message.set, message.partition, message.processor, message.sequence))
-            if (hurried || machine.finishedBytes >= checkpointBytes) checkpoint()
+            if (hurried() || machine.finishedBytes >= checkpointBytes) checkpoint()
+            return
+          case 'halted':
+            if (owners.get(partitionKey(message.set, message.partition))?.session !== message.session) return
+            machine.halted(message.set, message.partition)
             return
           case 'attach': {
             const session = ++sessions
             owners.set(partitionKey(message.set, message.partition), { path: message.owner, session })
             const attached = machine.attach(message.set, message.partition)
-            context.ref<OwnerMessage>(message.owner).tell({ type: 'attached', session, ...attached })
+            context
+              .ref<OwnerMessage>(message.owner)
+              .tell({ type: 'attached', token: message.token, session, ...attached })
             return
           }
           case 'open-reader': {
@@ -119,7 +124,7 @@ export const log = defineActor<LogArgs, LogMessage>(
             machine.discharge(message.source, message.term, message.receipts)
             return
           case 'hurry':
-            hurried = true
+            hurriedFor = machine.lastReceipt
             checkpoint()
             return
           case 'checkpoint-due':
@@ -131,7 +136,7 @@ export const log = defineActor<LogArgs, LogMessage>(
             durableAt = context.world.monotonic()
             for (const { source, ...confirmation } of machine.completeFlush(message.number))
               toReader(source, { type: 'confirmed', ...confirmation })
-            if (hurried) checkpoint()
+            if (hurried()) checkpoint()
             return
           case 'flush-failed':
             throw new TroupeError({
@@ -142,9 +147,9 @@ export const log = defineActor<LogArgs, LogMessage>(
               cause: message.error,
             })
           case 'drain':
-            hurried = true
+            hurriedFor = machine.lastReceipt
             checkpoint()
-            return machine.idle
+            return machine.drained
         }
       },
       async stop() {
@@ -178,7 +183,37 @@ async function load(store: CheckpointStore, args: LogArgs, context: ActorContext
     const reader = await store.reader(source)
     if (reader !== null) readers.push(reader)
   }
-  return createMemoryLog({ sets: args.sets, processors: await store.processors(), readers })
+  const processors = await store.processors()
+  refuseReturned(processors, args.sets, readers)
+  return createMemoryLog({ sets: args.sets, processors, readers })
+}
+
+/**
+ * A processor that was left out for a while and comes back under its old name: what passed meanwhile is confirmed and
+ * gone. To go on silently would hide that.
+ */
+function refuseReturned(
+  processors: readonly ProcessorCheckpoint[],
+  sets: readonly PartitionSet[],
+  readers: readonly ReaderCheckpoint[],
+): void {
+  for (const { processor, set, partition, lanes } of processors) {
+    if (!sets.some((one) => one.name === set && one.processors.includes(processor))) continue
+    for (const { previous, source } of readers)
+      for (const [lane, confirmed] of Object.entries(previous[partitionKey(set, partition)] ?? {})) {
+        const own = lanes[lane]
+        if (own === undefined || own.epoch !== confirmed.epoch) continue
+        if (comparePositions(own.position, confirmed.position) >= 0) continue
+        throw new TroupeError({
+          code: 'processor-was-away',
+          message: `it ended at ${formatPosition(own.position)} of ${lane}; events up to ${formatPosition(confirmed.position)} passed without it and are gone`,
+          place: `processor ${processor}, source ${source}`,
+          remedy: 'give it a new name to begin at the present; a name stands for what was processed under it',
+          exitCode: 2,
+          permanent: true,
+        })
+      }
+  }
 }
 
 function sameLayout(a: Readonly<Record<string, number>> | null, b: Readonly<Record<string, number>>): boolean {

@@ -64,7 +64,13 @@ export type LogMessage =
       readonly receipts: readonly number[]
     }
   /** An owner begins: it gets everything unfinished of its partition, as `Attached` and `Delivery`. */
-  | { readonly type: 'attach'; readonly set: string; readonly partition: number; readonly owner: string }
+  | {
+      readonly type: 'attach'
+      readonly set: string
+      readonly partition: number
+      readonly owner: string
+      readonly token: number
+    }
   /** This processor has finished every frame of the partition up to `sequence`. */
   | {
       readonly type: 'finished'
@@ -75,9 +81,11 @@ export type LogMessage =
       /** Of the owner that says so: what a dead owner still had to say must not free memory that its successor reads. */
       readonly session: number
     }
+  /** A processor of this partition has stopped for good: what it holds is not waited for when the pipeline drains. */
+  | { readonly type: 'halted'; readonly set: string; readonly partition: number; readonly session: number }
   /** Checkpoint now, and again as work is finished, until everything appended is confirmed. */
   | { readonly type: 'hurry' }
-  /** Ask: hurries, and replies whether everything appended is finished, checkpointed and confirmed. */
+  /** Ask: hurries, and replies whether everything that can be finished is finished, checkpointed and confirmed. */
   | { readonly type: 'drain' }
   | { readonly type: 'checkpoint-due' }
   | { readonly type: 'flushed'; readonly number: number }
@@ -120,6 +128,8 @@ export type ReaderMessage =
 export type OwnerMessage =
   | {
       readonly type: 'attached'
+      /** As `attach` bore it: an answer to a dead owner is not for its successor. */
+      readonly token: number
       /** Number of this attachment; `finished` bears it. */
       readonly session: number
       /** By processor: where it stands by checkpoint, and the last sequence that it has finished. */

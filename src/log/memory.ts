@@ -68,11 +68,14 @@ interface PartitionLog {
   frames: HeldFrame[]
   first: number
   next: number
+  halted: boolean
 }
 
 interface SourceLog {
   readonly name: string
   term: number
+  /** Number of the last append of this term. */
+  number: number
   /** Appends not yet confirmed, in order. */
   entries: Entry[]
   /** State and vectors of the last append; null until there was one in this log's life. */
@@ -120,7 +123,7 @@ export interface Confirmation {
 export interface MemoryLog {
   /** Seals: the next term of this source. Its `Opened` may be given out once the returned batch is durable. */
   openReader(source: string): { readonly opened: Opened; readonly batch: CheckpointBatch }
-  /** Null where the append is refused: it comes from an older term. */
+  /** Null where the append is refused: it comes from an older term, or one before it is missing. */
   append(append: Append, headers: readonly FrameHeader[]): Delivery[] | null
   /** Everything unfinished of a partition, and where its processors stand. */
   attach(
@@ -131,13 +134,19 @@ export interface MemoryLog {
     readonly frames: DeliveredFrame[]
   }
   finished(set: string, partition: number, processor: string, sequence: number): Return[]
+  /** Until it is attached again, what this partition holds is not waited for by `drained`. */
+  halted(set: string, partition: number): void
   discharge(source: string, term: number, receipts: readonly number[]): void
   /** The next checkpoint; null when nothing has changed or one is under way. */
   beginFlush(): Flush | null
   completeFlush(number: number): Confirmation[]
   /** Bytes finished since the last flush was begun: a checkpoint is due at 64 MiB. */
   readonly finishedBytes: number
-  readonly idle: boolean
+  /** Nothing is left to finish, to flush or to confirm, but for what halted partitions hold back. */
+  readonly drained: boolean
+  /** Number of the last append of all, and of the oldest that is not confirmed (infinite if there is none). */
+  readonly lastReceipt: number
+  readonly oldestReceipt: number
   figures(): LogFigures
 }
 
@@ -171,6 +180,7 @@ export function createMemoryLog(init: MemoryLogInit): MemoryLog {
         frames: [],
         first: 1,
         next: 1,
+        halted: false,
       })
     }
   for (const stored of init.processors) {
@@ -233,6 +243,7 @@ export function createMemoryLog(init: MemoryLogInit): MemoryLog {
     openReader(name) {
       const source = sourceOf(name)
       source.term++
+      source.number = 0
       const outstanding: Obligation[] = []
       for (const entry of source.entries)
         if (entry.obligation !== null) outstanding.push({ receipt: entry.receipt, bytes: entry.obligation })
@@ -257,7 +268,8 @@ export function createMemoryLog(init: MemoryLogInit): MemoryLog {
 
     append(append, headers) {
       const source = sourceOf(append.source)
-      if (append.term !== source.term) return null
+      if (append.term !== source.term || append.number !== source.number + 1) return null
+      source.number = append.number
       receipts++
       const brought: Entry['brought'][number][] = []
       let bytes = 0
@@ -306,6 +318,7 @@ export function createMemoryLog(init: MemoryLogInit): MemoryLog {
 
     attach(set, partition) {
       const found = partitionOf(set, partition)
+      found.halted = false
       const processors: Record<string, { lanes: LaneVector; finished: number }> = {}
       for (const [name, progress] of found.processors)
         processors[name] = { lanes: { ...progress.lanes }, finished: progress.finished }
@@ -324,6 +337,10 @@ export function createMemoryLog(init: MemoryLogInit): MemoryLog {
       progress.finished = sequence
       progress.dirty = true
       return release(found)
+    },
+
+    halted(set, partition) {
+      partitionOf(set, partition).halted = true
     },
 
     discharge(name, term, done) {
@@ -404,11 +421,24 @@ export function createMemoryLog(init: MemoryLogInit): MemoryLog {
       return finishedBytes
     },
 
-    get idle() {
+    get lastReceipt() {
+      return receipts
+    },
+
+    get oldestReceipt() {
+      let oldest = Number.POSITIVE_INFINITY
+      for (const source of sources.values()) oldest = Math.min(oldest, source.entries[0]?.receipt ?? oldest)
+      return oldest
+    },
+
+    get drained() {
       if (flushing !== null) return false
-      for (const source of sources.values()) if (source.entries.length > 0 || source.discharged.length > 0) return false
-      for (const partition of partitions.values())
+      for (const partition of partitions.values()) {
+        if (partition.frames.length > 0 && !partition.halted) return false
         for (const progress of partition.processors.values()) if (progress.dirty) return false
+      }
+      for (const source of sources.values())
+        if (source.discharged.length > 0 || source.entries[0]?.open === 0) return false
       return true
     },
 
@@ -437,6 +467,7 @@ function newSource(name: string, stored: ReaderCheckpoint | null): SourceLog {
   return {
     name,
     term: stored?.term ?? 0,
+    number: 0,
     entries: [],
     tail: null,
     appended: {},

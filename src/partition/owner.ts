@@ -11,6 +11,7 @@ import { readFrameHeader } from '../event/open.js'
 import { formatPosition, type Position } from '../event/position.js'
 import type { DeliveredFrame, LogMessage, OwnerMessage } from '../log/log.js'
 import { TroupeError } from '../world/error.js'
+import type { World } from '../world/world.js'
 import { afterFrame, placeFrame } from './progress.js'
 
 export interface PartitionProcessor {
@@ -47,6 +48,8 @@ export type ConsumerMessage =
   | OwnerMessage
   /** A processor has started (again) and wants everything that it has not finished. */
   | { readonly type: 'join'; readonly processor: string; readonly path: string; readonly session: number }
+  /** A processor has stopped for good: its partition can drain no further. */
+  | { readonly type: 'halted' }
   | { readonly type: 'done'; readonly processor: string; readonly sequence: number; readonly session: number }
 
 interface Joined {
@@ -90,7 +93,7 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
           const header = readFrameHeader(Buffer.from(frame.memory), frame.offset)
           const placement = placeFrame(header, reading.lanes)
           if (placement.kind === 'gap') throw gap(processor, header.lane.source, placement)
-          reading.lanes = afterFrame(header, reading.lanes)
+          if (placement.kind !== 'none') reading.lanes = afterFrame(header, reading.lanes)
           assigned.push({
             frame,
             after: placement.kind === 'after' ? placement.after : null,
@@ -123,12 +126,14 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
       if (reading.work.length > 0) send(joined, [...reading.work])
     }
 
-    log.tell({ type: 'attach', set: args.set, partition: args.partition, owner: context.path })
+    const token = incarnationOf(context.world)
+    log.tell({ type: 'attach', set: args.set, partition: args.partition, owner: context.path, token })
 
     return {
       receive(message) {
         switch (message.type) {
           case 'attached':
+            if (message.token !== token) return
             session = message.session
             readings.clear()
             for (const { name, from } of args.processors) {
@@ -151,6 +156,9 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
           case 'join':
             if (session > 0) join(message.processor, message)
             else early.push(message)
+            return
+          case 'halted':
+            log.tell({ type: 'halted', set: args.set, partition: args.partition, session })
             return
           case 'done': {
             const reading = readings.get(message.processor)
@@ -181,6 +189,11 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
     }
   },
 )
+
+/** A number that tells one incarnation of an actor from the others at its path. */
+export function incarnationOf(world: World): number {
+  return Buffer.from(world.randomBytes(6)).readUIntBE(0, 6)
+}
 
 function reads({ from }: Reading, source: string): boolean {
   return from.length === 0 || from.includes(source)

@@ -35,7 +35,7 @@ export function placeFrame(header: FrameHeader, lanes: LaneVector): Placement {
   return comparePositions(header.first, position) > 0 ? all : { kind: 'after', after: position }
 }
 
-/** The lanes after this frame. */
+/** The lanes after a frame that brought something new. */
 export function afterFrame(header: FrameHeader, lanes: LaneVector): LaneVector {
   const { lane } = header
   if (lane.ordered === false) return lanes

@@ -313,6 +313,7 @@ export function createRouter(init: RouterInit): Router {
       if (dirty.length > 0 && outstanding === 0) flush()
     },
     flush,
+    settled,
     get quiet() {
       return dirty.length === 0 && outstanding === 0 && confirmed === number
     },

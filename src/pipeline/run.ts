@@ -44,6 +44,9 @@ export interface RunningPipeline {
 /** ms that the ordered stop may take beyond the draining. */
 const stopMargin = 5_000
 
+/** ms that the terminator may take to hear of its deadline. */
+const answerWithin = 1_000
+
 /** ms between two samples of the counters: what a crash may take from them. */
 const sampleEvery = 1_000
 
@@ -102,7 +105,9 @@ export async function runPipeline(definition: PipelineDefinition, options: RunOp
     async stop(deadlineMs = definition.stopDeadline) {
       if (state === 'running') state = 'stopping'
       sampling.cancel()
-      system.ref<TerminatorMessage>(pathsOf(definition).terminator).tell({ type: 'deadline', ms: deadlineMs })
+      // Before the stop, which discards what waits in a mailbox. Without an answer the pipeline's own deadline holds.
+      const terminator = system.ref<TerminatorMessage>(pathsOf(definition).terminator)
+      await terminator.ask({ type: 'deadline', ms: deadlineMs }, answerWithin).catch(() => {})
       await system.stop(deadlineMs + stopMargin)
     },
     ended,

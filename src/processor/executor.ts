@@ -6,7 +6,7 @@
  * that run (`concurrency`), events behind a busy key (`waitingPerSlot` for each slot), batches behind the sink. At a bound
  * the scan of the frames stops and goes on when something ends. Frames are finished in order.
  */
-import type { ChangeEvent } from '../event/event.js'
+import type { ChangeEvent, Marker } from '../event/event.js'
 import type { Frame } from '../event/frame.js'
 import { operations } from '../event/layout.js'
 import { openFrame } from '../event/open.js'
@@ -29,6 +29,8 @@ export interface ExecutorInit {
   /** Null: the event goes to the output as it is. */
   readonly handle: ((event: ChangeEvent) => Emission | Promise<Emission>) | null
   readonly output: Output | null
+  /** A marker has come. Its work counts as the frame's; it settles whatever happens. */
+  readonly marked: ((marker: Marker) => Promise<void>) | null
   /** All frames up to this sequence are finished. */
   readonly finished: (sequence: number) => void
   /** The last retry failed. Resolves when the event is dealt with and its key may go on; never resolves where the partition stops. */
@@ -53,6 +55,8 @@ export interface Executor {
   settled(): void
   /** Starts nothing new; what runs may end. */
   halt(): void
+  /** Halts, and resolves when no handler runs any more. */
+  settle(): Promise<void>
   /** Starts nothing new. Views on the frames are dead from now on. */
   stop(): void
   figures(): ExecutorFigures
@@ -91,6 +95,9 @@ export function createExecutor(init: ExecutorInit): Executor {
   let retrying = 0
   let stalled = false
   let halted = false
+  /** Handlers whose promise is open. */
+  let running = 0
+  let settling: (() => void) | null = null
   let stopped = false
   let done = 0
   let skipped = 0
@@ -131,12 +138,22 @@ export function createExecutor(init: ExecutorInit): Executor {
       const here = at
       at = frame.next(at)
       if (after !== null && frame.compare(here, after) <= 0) skipped++
-      else if (frame.isMarker(here)) markers++
+      else if (frame.isMarker(here)) mark(work, frame.item(here) as Marker)
       else if (matcher.open || wanted(frame, here)) dispatch(work, frame, here)
       else skipped++
     }
     work.at = at
     return true
+  }
+
+  function mark(work: Work, marker: Marker): void {
+    markers++
+    if (init.marked === null) return
+    work.open++
+    init.marked(marker).then(() => {
+      work.open--
+      if (!stopped) complete()
+    }, init.failed)
   }
 
   function wanted(frame: Frame, at: number): boolean {
@@ -180,9 +197,13 @@ export function createExecutor(init: ExecutorInit): Executor {
       return true
     }
     hold(work, event)
+    running++
     result.then(
       (emission) => ended(work, event, emission),
-      (error) => retry(work, event, error, 1, world.monotonic()),
+      (error) => {
+        running--
+        retry(work, event, error, 1, world.monotonic())
+      },
     )
     return false
   }
@@ -198,6 +219,7 @@ export function createExecutor(init: ExecutorInit): Executor {
 
   function ended(work: Work, event: ChangeEvent, emission: Emission): void {
     if (stopped) return
+    running--
     emitAll(work, emission)
     done++
     letGo(work, event)
@@ -207,7 +229,8 @@ export function createExecutor(init: ExecutorInit): Executor {
   function letGo(work: Work, event: ChangeEvent): void {
     work.open--
     active--
-    if (keyed) nextOf(event.keyHash)
+    if (settling !== null && running === 0) settling()
+    if (keyed && !halted) nextOf(event.keyHash)
     if (stalled || works[0]?.open === 0) pump()
     else output?.flush()
   }
@@ -226,11 +249,14 @@ export function createExecutor(init: ExecutorInit): Executor {
   }
 
   function retry(work: Work, event: ChangeEvent, error: unknown, attempt: number, since: number): void {
-    if (stopped) return
+    if (settling !== null && running === 0) settling()
+    if (halted || stopped) return
     const delay = retryDelay(init.retry, attempt, world.monotonic() - since, world.random())
     if (delay === null) {
       init.exhausted(event, error, attempt).then(
-        () => letGo(work, event),
+        () => {
+          if (!stopped) letGo(work, event)
+        },
         (failure: Error) => init.failed(failure),
       )
       return
@@ -239,12 +265,16 @@ export function createExecutor(init: ExecutorInit): Executor {
     retrying++
     const again = () => {
       retrying--
-      if (stopped) return
+      if (halted || stopped) return
+      running++
       Promise.resolve()
         .then(() => handle!(event))
         .then(
           (emission) => ended(work, event, emission),
-          (failure) => retry(work, event, failure, attempt + 1, since),
+          (failure) => {
+            running--
+            retry(work, event, failure, attempt + 1, since)
+          },
         )
     }
     world.setTimer(delay, again, { background: true })
@@ -290,11 +320,16 @@ export function createExecutor(init: ExecutorInit): Executor {
       if (!stalled) pump()
     },
     settled() {
+      if (stopped) return
       if (stalled) pump()
       else complete()
     },
     halt() {
       halted = true
+    },
+    settle() {
+      halted = true
+      return running === 0 ? Promise.resolve() : new Promise((resolve) => (settling = resolve))
     },
     stop() {
       stopped = true

@@ -30,6 +30,8 @@ export interface Output {
   readonly full: boolean
   readonly emitted: number
   readonly inFlight: number
+  /** Sends nothing more; what is in flight may arrive. */
+  halt(): void
   close(): Promise<void>
 }
 
@@ -50,7 +52,7 @@ export function createOutput(init: OutputInit): Output {
   let inFlight = 0
   let inFlightItems = 0
   let emitted = 0
-  let broken = false
+  let halted = false
 
   function release(batch: Batch): void {
     for (let index = 0; index < batch.holders.length; index++) batch.holders[index]!.open -= batch.counts[index]!
@@ -74,23 +76,22 @@ export function createOutput(init: OutputInit): Output {
   function send(batch: Batch): void {
     inFlight++
     inFlightItems += batch.items.length
-    write(batch).then(
-      () => {
+    write(batch)
+      .then(() => {
         inFlight--
         inFlightItems -= batch.items.length
         release(batch)
         next()
         init.settled()
-      },
-      (error: Error) => {
-        broken = true
+      })
+      .catch((error: Error) => {
+        halted = true
         init.failed(error)
-      },
-    )
+      })
   }
 
   function next(): void {
-    if (broken) return
+    if (halted) return
     while (waiting.length > 0 && inFlight < writer.maxInFlight) send(waiting.shift()!)
     if (waiting.length === 0 && inFlight === 0 && gathering.items.length > 0) {
       const batch = gathering
@@ -123,6 +124,9 @@ export function createOutput(init: OutputInit): Output {
     },
     get inFlight() {
       return inFlightItems + gathering.items.length + waiting.reduce((sum, batch) => sum + batch.items.length, 0)
+    },
+    halt() {
+      halted = true
     },
     async close() {
       await writer.close()

@@ -6,9 +6,9 @@
  */
 import { type ActorContext, defineActor } from '../actor/actor.js'
 import { deadLetterPath, letterOf, openDeadLetters } from '../deadletter/store.js'
-import type { ChangeEvent } from '../event/event.js'
+import type { ChangeEvent, Marker } from '../event/event.js'
 import { createMatcher, type Filter } from '../partition/filter.js'
-import type { ConsumerMessage, ProcessorMessage } from '../partition/owner.js'
+import { type ConsumerMessage, incarnationOf, type ProcessorMessage } from '../partition/owner.js'
 import type { SinkDefinition } from '../sink/definition.js'
 import { sinkDriver } from '../sink/drivers.js'
 import { TroupeError } from '../world/error.js'
@@ -40,7 +40,7 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
   { module: import.meta.url, export: 'processor' },
   async (context: ActorContext<ProcessorMessage>, args) => {
     const { world, log } = context
-    const session = sessionOf(world)
+    const session = incarnationOf(world)
     const consumer = context.ref<ConsumerMessage>(args.consumer)
     const letters = openDeadLetters(deadLetterPath(args.dataDirectory, args.processor, args.set, args.partition))
     const about: ProcessorContext = {
@@ -65,6 +65,8 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
           'the partition has stopped: an event failed and onFailure is stop; mend the cause and start again',
         )
         executor.halt()
+        output?.halt()
+        consumer.tell({ type: 'halted' })
         return new Promise<void>(() => {})
       }
       const letter = letterOf(event, error, {
@@ -79,6 +81,15 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
       await letters.append(letter)
       deadLetters++
       log.warn({ processor: args.processor, event: event.id, attempts, cause: letter.cause.message }, 'dead letter')
+    }
+
+    async function marked({ marker }: Marker): Promise<void> {
+      if (marker.kind !== 'loss-window') return
+      try {
+        await handler!.lossWindow!(marker.window, resources, about)
+      } catch (error) {
+        log.error({ processor: args.processor, window: marker.window, error }, 'the handler of loss windows has failed')
+      }
     }
 
     const output = await openOutput()
@@ -110,6 +121,7 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
       retry: args.retry,
       handle: handler === null ? null : (event) => handler.handle(event, resources, about),
       output,
+      marked: handler?.lossWindow === undefined ? null : marked,
       finished: (sequence) => consumer.tell({ type: 'done', processor: args.processor, sequence, session }),
       exhausted: (event, error, attempts) => giveUp(event, error, attempts, 'handler'),
       failed: (error) => context.exit(error),
@@ -127,7 +139,10 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
         if (message.session === session) executor.add(message.frames)
       },
       async stop() {
+        // A handler that still runs must not land behind the event that follows it in the next incarnation.
+        await withinLimit(world, executor.settle())
         executor.stop()
+        output?.halt()
         await output?.close()
         if (handler?.close !== undefined) await handler.close(resources)
         await letters.close()
@@ -146,7 +161,15 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
   },
 )
 
-/** Tells this incarnation from others at the same path. */
-function sessionOf(world: World): number {
-  return Buffer.from(world.randomBytes(6)).readUIntBE(0, 6)
+/** ms that running handlers get to end, less than the actor's own deadline: frames must be closed in any case. */
+const settleWithin = 4_000
+
+function withinLimit(world: World, work: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = world.setTimer(settleWithin, resolve, { background: true })
+    work.then(() => {
+      timer.cancel()
+      resolve()
+    })
+  })
 }

@@ -6,6 +6,7 @@
  * other keys may run beside it, up to `concurrency`.
  */
 import type { ChangeEvent } from '../event/event.js'
+import type { LossWindow } from '../event/marker.js'
 import type { SinkItem, SinkRecord } from '../sink/sink.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
@@ -31,6 +32,11 @@ export interface ProcessorSpec<Resources = undefined> {
    * dead-lettered or the partition stops, as configured. May be called again for an event after a crash: at least once.
    */
   handle(event: ChangeEvent, resources: Resources, context: ProcessorContext): Emission | Promise<Emission>
+  /**
+   * A window in which events of a source may have been lost. Called in each partition, at least once. A throw is
+   * logged and not retried. Without it windows are counted and logged only.
+   */
+  lossWindow?(window: LossWindow, resources: Resources, context: ProcessorContext): void | Promise<void>
   close?(resources: Resources): void | Promise<void>
 }
 

@@ -65,6 +65,8 @@ export interface SourceOutput {
   flush(): void
   /** True when nothing that this reader appended is unfinished or unconfirmed. */
   readonly quiet: boolean
+  /** Resolves when everything appended until now, by earlier readers too, is processed and durably checkpointed. */
+  settled(): Promise<void>
   /** Copies a loss window into every partition. */
   lossWindow(lane: LaneOutput, window: LossWindow): void
 }

@@ -130,7 +130,25 @@ describe('the memory log', () => {
     for (const processor of ['a', 'b']) log.finished('key', 0, processor, 1)
     const flush = log.beginFlush()!
     expect(log.completeFlush(flush.number)).toMatchObject([{ number: 2, state: { end: 2 } }])
-    expect(log.idle).toBe(true)
+    expect(log.drained).toBe(true)
+  })
+
+  test('a halted partition is not waited for, until it is attached again', () => {
+    const log = newLog()
+    const term = opened(log)
+    log.append(appendOf(term, 1, [0]), [header(1)])
+    expect(log.drained).toBe(false)
+    log.halted('key', 0)
+    expect(log.drained).toBe(true)
+    log.attach('key', 0)
+    expect(log.drained).toBe(false)
+  })
+
+  test('refuses an append whose predecessor is missing', () => {
+    const log = newLog()
+    const term = opened(log)
+    expect(log.append(appendOf(term, 2, [0]), [header(1)])).toBeNull()
+    expect(log.append(appendOf(term, 1, [0]), [header(1)])).not.toBeNull()
   })
 
   test('one checkpoint is under way at a time', () => {

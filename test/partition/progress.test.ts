@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { FrameHeader } from '../../src/event/frame.js'
-import { placeFrame } from '../../src/partition/progress.js'
+import { afterFrame, placeFrame } from '../../src/partition/progress.js'
 
 const place = (major: number) => ({ major: BigInt(major), minor: 0n, part: 0 as const })
 
@@ -42,4 +42,22 @@ test('a new epoch begins anew and an old one is dropped', () => {
 })
 test('in group mode nothing is dropped by its position', () => {
   expect(placeFrame(frame(1, 2, null, { ordered: false }), at(100))).toEqual({ kind: 'all' })
+})
+
+test('a replay from before the position moves nothing back and gives only what is new', () => {
+  // A transaction of 2,000 rows, a checkpoint inside it at 1,200, a restart that sends it again from its first row.
+  let lanes: Parameters<typeof afterFrame>[1] = at(1200)
+  const kinds: string[] = []
+  for (const [first, last, previous] of [
+    [1, 512, null],
+    [513, 1024, 1200],
+    [1025, 1536, 1200],
+    [1537, 2000, 1536],
+  ] as const) {
+    const header = frame(first, last, previous)
+    const placement = placeFrame(header, lanes)
+    kinds.push(placement.kind)
+    if (placement.kind !== 'none') lanes = afterFrame(header, lanes)
+  }
+  expect(kinds).toEqual(['none', 'none', 'after', 'all'])
 })

@@ -22,6 +22,7 @@ function make(over: Partial<ExecutorInit> & { handle: ExecutorInit['handle'] }) 
     matcher: createMatcher(everything),
     retry,
     output: null,
+    marked: null,
     finished: (sequence) => finished.push(sequence),
     exhausted: async () => {},
     failed: (error) => {
@@ -202,6 +203,7 @@ describe('the executor', () => {
     })
     executor.add([assigned(1, 1, [{ key: 'a', value: 1 }])])
     expect(() => kept[0]!.after!.get('value')).toThrow(/after its handler had ended/)
+    expect(() => kept[0]!.keyText).toThrow(/after its handler had ended/)
     expect(kept[1]!.after!.get('value')).toBe(1)
   })
 
@@ -331,6 +333,16 @@ describe('the output', () => {
     writes[0]!.refuse(new SinkRefusal(1, 'wrong type'))
     await until(() => finished.length > 0)
     expect(refused).toEqual(['memory/1/l/2-0'])
+  })
+
+  test('a batch that arrives after the stop finishes nothing and harms nothing', async () => {
+    const { executor, writes, finished, failures } = wire(1, 10)
+    executor.add([assigned(1, 1, [{ key: 'a', value: 1 }])])
+    executor.stop()
+    writes[0]!.take()
+    await new Promise<void>((resolve) => realWorld.defer(resolve))
+    expect(finished).toEqual([])
+    expect(failures).toEqual([])
   })
 
   test('an unknown outcome fails the processor and finishes nothing', async () => {

@@ -33,6 +33,8 @@ export interface PgoutputReaderOptions {
   explain(relation: RelationMessage, message: Uint8Array): ExplainedRelation | Promise<ExplainedRelation>
   /** Hands over no further message until the promise has settled; a rejection fails the reader. */
   wait(until: Promise<void>): void
+  /** Resolves when everything that was appended, by earlier readers too, is processed. */
+  settled(): Promise<void>
 }
 
 export interface PgoutputReader {
@@ -227,6 +229,7 @@ export function createPgoutputReader(options: PgoutputReaderOptions): PgoutputRe
     const body = bytes.slice(start + 5, start + 6)
     const count = u32(bytes, start + 1)
     const heads: RecordHead[] = []
+    let passed = false
     head.part = 0
     head.incomplete = false
     head.operation = operationOf.truncate
@@ -236,11 +239,14 @@ export function createPgoutputReader(options: PgoutputReaderOptions): PgoutputRe
       if (!lane.wants(table.index, 'truncate')) continue
       if (skipping && wasAppended()) {
         counts.skipped++
+        passed = true
         continue
       }
       heads.push({ ...head, table: table.index, keyHash: 0 })
     }
     if (heads.length > 0) options.wait(barriers(heads, body))
+    // Appended by the reader before this one, and perhaps still on its way: nothing may overtake it all the same.
+    else if (passed) options.wait(options.settled())
   }
 
   async function barriers(heads: readonly RecordHead[], body: Uint8Array): Promise<void> {

@@ -62,6 +62,7 @@ export function createReader(init: ReaderInit): StartingReader {
     lane,
     appended: appended !== undefined && appended.epoch === start.state.epoch ? appended.position : null,
     explain: (relation) => init.catalog.explain(relation),
+    settled: () => out.settled(),
     wait(until) {
       hold(held.waiting)
       until.then(
@@ -189,8 +190,9 @@ export function createReader(init: ReaderInit): StartingReader {
   const running: SourceReader = {
     mark,
     confirm(state) {
-      const { lsn } = fromReaderState(state, `source ${context.name}`)
-      if (lsn <= confirmed) return
+      const { lsn, epoch } = fromReaderState(state, `source ${context.name}`)
+      // A place in a history that this server does not have means nothing to it.
+      if (epoch !== start.state.epoch || lsn <= confirmed) return
       confirmed = lsn
       if (!over) tellServer()
     },

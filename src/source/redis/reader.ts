@@ -196,8 +196,10 @@ async function open(
     }
     if (taking !== null) await ledger.during(() => taking.takeAll())
     if (over()) return
-    // Also stores where `latest` was, before anything is read.
     out.flush()
+    // Where `latest` was is on disk before anything is read: a crash must not move it.
+    if (context.resume.state === null) await out.settled()
+    if (over()) return
     started = true
     loop.next()
     timer = world.setTimer(LOOK_MS, look, { background: true })

@@ -139,6 +139,7 @@ export function createRecording(): Recording {
       get quiet() {
         return !dirty && confirmed === appended
       },
+      settled: async () => {},
       lossWindow(_lane, window) {
         recording.windows.push(window)
       },

@@ -174,6 +174,7 @@ export async function openHarness(config: RedisStreamsSourceDefinition, options:
     get quiet() {
       return confirmed === flushes.length
     },
+    settled: async () => flush(),
     lossWindow: (_, window) => windows.push(window),
   }
   reader = await redisStreamsSource.open(config, {
