@@ -12,7 +12,7 @@ import { removeData, streamToHandler } from './ours/config.js'
 import { script, shapeOf } from './wal.js'
 import { group, writeStream } from './work/stream.js'
 
-const entries = 300_000
+const entries = 1_000_000
 const count = 1_000
 
 export async function benchStreams(options: BenchOptions, progress: (line: string) => void) {

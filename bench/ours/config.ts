@@ -1,11 +1,17 @@
 /** The pipelines that are measured: four partitions, keyed order, defaults for the rest. */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { PipelineConfig } from '../../src/pipeline/schema.js'
 import { publication } from '../work/wal.js'
 
 export const partitions = 4
+
+/**
+ * A host with two cores has none to spare beside the server and the reader: owners then run on the reader's thread, which
+ * spares them the way between two threads. Else the runtime's own default.
+ */
+const threads = availableParallelism() <= 2 ? { threads: 0 } : {}
 
 const folders: string[] = []
 
@@ -26,6 +32,7 @@ export function walToHandler(url: string, slot: string): PipelineConfig {
     name: 'bench',
     data: dataDirectory(),
     partitions,
+    ...threads,
     sources: { wal: walSource(url, slot) },
     processors: { count: { handler } },
   }
@@ -36,6 +43,7 @@ export function walToRedis(url: string, slot: string, redis: string, stream: str
     name: 'bench',
     data: dataDirectory(),
     partitions,
+    ...threads,
     sources: { wal: walSource(url, slot) },
     processors: { copy: { sink: { kind: 'redis', url: redis, write: 'stream', name: stream } } },
   }
@@ -58,6 +66,7 @@ export function streamToHandler(url: string, stream: string, mode: 'group' | 're
     name: 'bench',
     data: dataDirectory(),
     partitions,
+    ...threads,
     sources: { clicks: mode === 'group' ? { ...read, group } : read },
     processors: { count: { handler } },
   }

@@ -1,8 +1,8 @@
 /**
  * ChangeEvent: one immutable event, the same for every source.
  *
- * An event is a view on the frame that carried it: its fields are decoded when they are read, and it pins its frame in
- * memory. Keep one longer than its handler runs only after `detach()`.
+ * An event is a view on the frame that carried it: its fields are decoded when they are read. It lives as long as its
+ * handler runs; read later, it throws `event-expired`. Keep one longer with `detach()`.
  */
 import type { LossWindow } from './marker.js'
 import type { Position } from './position.js'

@@ -74,10 +74,16 @@ export async function startInstance<Prepared>(
     try {
       return await startOnce(world, recipe, program, options)
     } catch (error) {
-      const taken = error instanceof TroupeError && error.code === 'server-port-taken'
-      if (!taken || options.port !== undefined || attempt === portRetries) throw error
+      if (!isWorthAnother(error, options) || attempt === portRetries) throw error
     }
   }
+}
+
+/** Another port, or another temporary directory, may do where this one did not. */
+function isWorthAnother(error: unknown, { port, directory }: StartOptions): boolean {
+  if (!(error instanceof TroupeError)) return false
+  if (error.code === 'server-port-taken') return port === undefined
+  return error.code === 'server-not-prepared' && directory === undefined
 }
 
 async function startOnce<Prepared>(

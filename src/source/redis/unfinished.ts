@@ -3,7 +3,8 @@
  * dropped. By id, never by "at or below": entries of a dead reader arrive after their successors.
  *
  * Kept as the obligations themselves, some two bytes an id; looked into only when an id comes that is not new, for which
- * a set is made and kept while an exchange of claims goes on. Bounded by the log's credits.
+ * a set is made and kept while an exchange of claims goes on. Bounded by the log's credits, and by what is acknowledged
+ * during one exchange.
  */
 import type { EntryId } from './entry-id.js'
 import { idText } from './entry-id.js'
@@ -27,7 +28,9 @@ export interface Unfinished {
 export function unfinished(streams: readonly string[], outstanding: readonly Uint8Array[]): Unfinished {
   const builder = receiptBuilder(streams)
   const appended: Uint8Array[] = [...outstanding]
-  let confirmed: Uint8Array[] = []
+  const confirmed: Uint8Array[] = []
+  /** Acknowledged while an exchange was under way: what it brings may have been claimed before. */
+  let retained: Uint8Array[] = []
   let known: Set<string> | null = null
   let exchanges = 0
 
@@ -35,6 +38,7 @@ export function unfinished(streams: readonly string[], outstanding: readonly Uin
     if (known !== null) return known
     const set = new Set<string>()
     const add = (stream: string, id: EntryId) => set.add(`${stream}\0${idText(id)}`)
+    for (const receipt of retained) visitReceipt(receipt, add)
     for (const receipt of confirmed) visitReceipt(receipt, add)
     for (const receipt of appended) visitReceipt(receipt, add)
     builder.visit(add)
@@ -60,17 +64,19 @@ export function unfinished(streams: readonly string[], outstanding: readonly Uin
       confirmed.push(...appended.splice(0, count))
     },
     acknowledged(count) {
-      confirmed = confirmed.slice(count)
-      if (exchanges === 0) known = null
+      const gone = confirmed.splice(0, count)
+      if (exchanges > 0) retained.push(...gone)
+      else known = null
     },
     async during(run) {
-      // The set is made before anything is claimed, so that it holds all that is acknowledged meanwhile.
-      look()
       exchanges++
       try {
         return await run()
       } finally {
-        if (--exchanges === 0) known = null
+        if (--exchanges === 0) {
+          known = null
+          retained = []
+        }
       }
     },
   }
