@@ -4,7 +4,7 @@
  * A checkpoint is written at most once an interval, or at once when 64 MiB were finished, when a barrier or the end of
  * the pipeline is waiting for it. Sources hear of a confirmation only after the store has said `durable`.
  */
-import { type ActorContext, defineActor } from '../actor/actor.js'
+import { type ActorContext, defineActor, type Ref } from '../actor/actor.js'
 import type { CheckpointStore, ProcessorCheckpoint, ReaderCheckpoint } from '../checkpoint/checkpoint.js'
 import { openLmdbStore } from '../checkpoint/lmdb.js'
 import { readFrameHeader } from '../event/open.js'
@@ -32,8 +32,8 @@ export const log = defineActor<LogArgs, LogMessage>(
   async (context, args) => {
     const store = openLmdbStore(args.dataDirectory)
     const machine = await load(store, args, context)
-    const readers = new Map<string, string>()
-    const owners = new Map<string, { readonly path: string; readonly session: number }>()
+    const readers = new Map<string, Ref<ReaderMessage>>()
+    const owners = new Map<string, { readonly ref: Ref<OwnerMessage>; readonly session: number }>()
     let sessions = 0
     /** Somebody waits for this append to be confirmed: until then checkpoints follow each other. */
     let hurriedFor = 0
@@ -43,12 +43,10 @@ export const log = defineActor<LogArgs, LogMessage>(
     let durableAt: number | null = null
 
     const toReader = (source: string, message: ReaderMessage) => {
-      const path = readers.get(source)
-      if (path !== undefined) context.ref<ReaderMessage>(path).tell(message)
+      readers.get(source)?.tell(message)
     }
     const toOwner = (key: string, message: OwnerMessage) => {
-      const owner = owners.get(key)
-      if (owner !== undefined) context.ref<OwnerMessage>(owner.path).tell(message)
+      owners.get(key)?.ref.tell(message)
     }
     const deliver = (deliveries: readonly Delivery[]) => {
       for (const { set, partition, frames } of deliveries)
@@ -108,7 +106,10 @@ export const log = defineActor<LogArgs, LogMessage>(
             return
           case 'attach': {
             const session = ++sessions
-            owners.set(partitionKey(message.set, message.partition), { path: message.owner, session })
+            owners.set(partitionKey(message.set, message.partition), {
+              ref: context.ref(message.owner),
+              session,
+            })
             const attached = machine.attach(message.set, message.partition)
             context
               .ref<OwnerMessage>(message.owner)
@@ -117,7 +118,7 @@ export const log = defineActor<LogArgs, LogMessage>(
           }
           case 'open-reader': {
             const { opened, batch } = machine.openReader(message.source)
-            readers.set(message.source, message.reader)
+            readers.set(message.source, context.ref(message.reader))
             return store.commit(batch).then(() => opened)
           }
           case 'discharge':

@@ -5,7 +5,7 @@
  * It keeps what a processor has not finished, so that a processor that was restarted gets it again. It never trusts the
  * log to begin where it was asked to: each frame is placed by its positions.
  */
-import { defineActor } from '../actor/actor.js'
+import { defineActor, type Ref } from '../actor/actor.js'
 import type { LaneVector } from '../checkpoint/checkpoint.js'
 import { readFrameHeader } from '../event/open.js'
 import { formatPosition, type Position } from '../event/position.js'
@@ -53,7 +53,7 @@ export type ConsumerMessage =
   | { readonly type: 'done'; readonly processor: string; readonly sequence: number; readonly session: number }
 
 interface Joined {
-  readonly path: string
+  readonly ref: Ref<ProcessorMessage>
   readonly session: number
 }
 
@@ -105,8 +105,8 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
       }
     }
 
-    function send({ path, session }: Joined, frames: readonly Assigned[]): void {
-      context.ref<ProcessorMessage>(path).tell({ type: 'work', session, frames })
+    function send({ ref, session }: Joined, frames: readonly Assigned[]): void {
+      ref.tell({ type: 'work', session, frames })
     }
 
     function gap(processor: string, source: string, at: { at: Position; previous: Position }): TroupeError {
@@ -153,10 +153,12 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
             // Before `attached` these are part of it.
             if (session > 0) place(message.frames)
             return
-          case 'join':
-            if (session > 0) join(message.processor, message)
-            else early.push(message)
+          case 'join': {
+            const joined = { ref: context.ref<ProcessorMessage>(message.path), session: message.session }
+            if (session > 0) join(message.processor, joined)
+            else early.push({ processor: message.processor, ...joined })
             return
+          }
           case 'halted':
             log.tell({ type: 'halted', set: args.set, partition: args.partition, session })
             return

@@ -5,7 +5,7 @@
  * It promises order (records of a lane and a partition leave in the order in which they came), the `previous` chain, and
  * a bound: when a partition or the source has its credits outstanding, `blocked` is true until frames are finished.
  * A flush goes out when a frame is full, when 2 ms have passed since its first record, or at once when the socket has
- * nothing more and the log nothing of ours.
+ * nothing more, the log nothing of ours, and the last flush is 2 ms ago.
  */
 import type { LanePosition } from '../checkpoint/checkpoint.js'
 import type { Operation } from '../event/event.js'
@@ -111,6 +111,7 @@ export function createRouter(init: RouterInit): Router {
   let pendingTimer: Timer | null = null
   let quiesced = false
   let full = false
+  let flushedAt = Number.NEGATIVE_INFINITY
   let sentState = ''
   let markers = 0
   const waiters: { readonly number: number; readonly resolve: () => void }[] = []
@@ -161,6 +162,7 @@ export function createRouter(init: RouterInit): Router {
     figures.flushes++
     figures.bytes += offset
     number++
+    flushedAt = world.monotonic()
     init.send({
       type: 'append',
       source: init.source,
@@ -310,7 +312,8 @@ export function createRouter(init: RouterInit): Router {
       listeners.push(listener)
     },
     idle() {
-      if (dirty.length > 0 && outstanding === 0) flush()
+      // Behind a busy source each flush would hold a handful of events: those wait for the timer.
+      if (dirty.length > 0 && outstanding === 0 && world.monotonic() - flushedAt >= flushAfterMs) flush()
     },
     flush,
     settled,
@@ -346,7 +349,6 @@ export function createRouter(init: RouterInit): Router {
         }
         for (const slab of message.slabs) slabs.giveBack(slab)
         unblock()
-        if (dirty.length > 0 && outstanding === 0) flush()
         return
       }
       confirmed = Math.max(confirmed, message.number)

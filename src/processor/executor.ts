@@ -80,6 +80,9 @@ interface Waiting {
 /** Events that may wait behind busy keys, for each handler that may run. */
 const waitingPerSlot = 16
 
+/** ms between two samples of the latency: reading an event's time costs more than the event. */
+const latencyEvery = 100
+
 const nobody: Waiting[] = []
 
 export function createExecutor(init: ExecutorInit): Executor {
@@ -104,6 +107,7 @@ export function createExecutor(init: ExecutorInit): Executor {
   let markers = 0
   let retries = 0
   let latencyMs: number | null = null
+  let latencyAt = Number.NEGATIVE_INFINITY
 
   function isStalled(): boolean {
     return halted || active >= concurrency || waiting >= maxWaiting || output?.full === true
@@ -303,6 +307,9 @@ export function createExecutor(init: ExecutorInit): Executor {
 
   function noteLatency(work: Work): void {
     if (work.frame === null) return
+    const now = world.monotonic()
+    if (now - latencyAt < latencyEvery) return
+    latencyAt = now
     const item = work.frame.item(work.frame.begin)
     if (item.type !== 'change' || item.occurredAt === null) return
     const occurred = Date.parse(item.occurredAt)
