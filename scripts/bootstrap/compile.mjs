@@ -1,4 +1,5 @@
 // Compiles the tree to dist/ when a source is newer than the last build, or when one came or went.
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fail, root, run, timed } from './ground.mjs'
@@ -22,6 +23,9 @@ export async function compile() {
   )
   if (code !== 0) fail({ place: root, cause: `the compiler ended with ${code}`, remedy: 'correct what it names above' })
   mkdirSync(join(root, 'dist'), { recursive: true })
+  // For editors; the package exports it.
+  const schema = execFileSync(process.execPath, [join(root, 'dist/src/cli/main.js'), 'validate', '--schema'])
+  writeFileSync(join(root, 'dist', 'pipeline.schema.json'), schema)
   writeFileSync(stampFile, JSON.stringify({ newest, names }))
 }
 

@@ -57,6 +57,24 @@ export interface RecordHead {
   late: boolean
 }
 
+/** A head to be filled, of no position and no key. */
+export function blankHead(): RecordHead {
+  return {
+    keyHash: 0,
+    majorHigh: 0,
+    majorLow: 0,
+    minorHigh: 0,
+    minorLow: 0,
+    part: 0,
+    operation: 0,
+    table: 0,
+    timeMicros: Number.NaN,
+    transaction: 0,
+    incomplete: false,
+    late: false,
+  }
+}
+
 /** Collects the records of one lane for one partition. Reused after `reset`. */
 export interface FrameWriter {
   readonly events: number

@@ -9,7 +9,14 @@
  */
 import type { LanePosition } from '../checkpoint/checkpoint.js'
 import type { Operation } from '../event/event.js'
-import { type FrameWriter, frameLimits, type LaneSpec, type RecordHead, type TableSpec } from '../event/frame.js'
+import {
+  blankHead,
+  type FrameWriter,
+  frameLimits,
+  type LaneSpec,
+  type RecordHead,
+  type TableSpec,
+} from '../event/frame.js'
 import { markerOperation, noTable, operations } from '../event/layout.js'
 import type { LossWindow } from '../event/marker.js'
 import { encodeLossWindow } from '../event/marker-codec.js'
@@ -68,20 +75,7 @@ export interface RouterFigures {
 /** ms after its first record at which a flush goes out. */
 const flushAfterMs = 2
 
-const markerHead: RecordHead = {
-  keyHash: 0,
-  majorHigh: 0,
-  majorLow: 0,
-  minorHigh: 0,
-  minorLow: 0,
-  part: 0,
-  operation: markerOperation.lossWindow,
-  table: noTable,
-  timeMicros: Number.NaN,
-  transaction: 0,
-  incomplete: false,
-  late: false,
-}
+const markerHead: RecordHead = { ...blankHead(), operation: markerOperation.lossWindow, table: noTable }
 
 interface Slot {
   readonly lane: LaneSpec

@@ -5,22 +5,11 @@
  * What concerns two keys at once (a name in `from` that is no source) is checked in resolve.ts.
  */
 import { z } from 'zod'
+import type { Operation } from '../event/event.js'
+import { operations } from '../event/layout.js'
 import type { ProcessorHandler } from '../processor/processor.js'
 import { isHandler } from './define.js'
 import { address, duration, flag, integer, namePattern, share, strings, template, text } from './scalar.js'
-
-export const operations = [
-  'insert',
-  'update',
-  'delete',
-  'truncate',
-  'read',
-  'message',
-  'append',
-  'publish',
-  'set',
-  'expire',
-] as const
 
 const policy = z.enum(['if-missing', 'never'])
 const placement = z
@@ -169,7 +158,7 @@ const filter = z
       description: 'Tables or streams; names or globs with `*`; all without it.',
     }).prefault([]),
     operations: z
-      .array(z.enum(operations))
+      .array(z.enum(operations as readonly [Operation, ...Operation[]]))
       .max(operations.length)
       .meta({ description: 'Operations that pass; all without it.' })
       .prefault([]),

@@ -22,8 +22,8 @@ export interface ReplicationConnectionOptions {
   /** Bytes of the read buffer; default 256 KiB. TLS connections read what the stream has gathered (its high-water mark). */
   readonly readBuffer?: number
   /**
-   * ms to wait after a chunk before the next read; default 1; 0 reads at once. While the stream is busy and its chunks are
-   * small the wait grows to four times this: waking for a handful of rows costs more than the rows.
+   * ms to wait after a chunk before the next read; 0 reads at once. Default 1, and 0 on a unix socket, whose buffer holds a
+   * few hundred messages only: a walsender that finds it full stands still.
    */
   readonly pace?: number
 }
@@ -72,8 +72,6 @@ const XLOG_HEADER = 25
 /** Microseconds between 1970-01-01 and 2000-01-01, PostgreSQL's origin of time. */
 const POSTGRES_EPOCH = 946_684_800_000_000n
 const closeDeadline = 1_000
-/** Bytes below which a chunk is small. */
-const smallChunk = 64 * 1024
 
 /** What this file uses of pg's connection, which its types leave out. */
 interface RawConnection {
@@ -134,11 +132,8 @@ function takeOver(
   handlers: StartHandlers,
 ): { readonly face: CopyBoth; lost(error: Error): void } {
   const { world } = options
-  const pace = options.pace ?? 1
+  const pace = options.pace ?? (options.client.host?.startsWith('/') === true ? 0 : 1)
   let state: 'starting' | 'streaming' | 'over' = 'starting'
-  /** The wait that is in force, and when it ended last. */
-  let rest = pace
-  let resumedAt = 0
   let bytesRead = 0
   let paused = false
   let ended: (() => void) | null = null
@@ -187,17 +182,8 @@ function takeOver(
   function onChunk(bytes: Uint8Array, length: number): void {
     bytesRead += length
     if (state === 'over') return
-    adapt(length)
     guarded(() => walker.feed(bytes, length))
     afterChunk(length < bytes.length || !reading.active)
-  }
-
-  function adapt(length: number): void {
-    if (pace === 0) return
-    // What came later than at once found us waiting: the stream is not busy.
-    if (world.monotonic() - resumedAt > pace) rest = pace
-    else if (length < smallChunk) rest = Math.min(rest + pace, 4 * pace)
-    else rest = Math.max(rest - pace, pace)
   }
 
   /** `emptied`: the read did not fill the buffer, so the socket held nothing more. */
@@ -210,7 +196,7 @@ function takeOver(
     }
     pause()
     if (walker.held) return
-    world.setTimer(rest, () => {
+    world.setTimer(pace, () => {
       if (!walker.held) resume()
     })
   }
@@ -224,7 +210,6 @@ function takeOver(
   function resume(): void {
     if (!paused || state === 'over') return
     paused = false
-    resumedAt = world.monotonic()
     if (reading.active) stream.resume()
     else pump()
   }

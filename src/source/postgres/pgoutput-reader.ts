@@ -9,7 +9,7 @@
  * here, only their key's bytes are looked at. Waits (`wait`) where it must: at a relation that the catalog has not
  * explained yet, and at a truncate. Does no I/O and sees no clock.
  */
-import type { RecordHead, TableSpec } from '../../event/frame.js'
+import { blankHead, type RecordHead, type TableSpec } from '../../event/frame.js'
 import { hashBytes, hashText } from '../../event/hash.js'
 import { operationOf } from '../../event/layout.js'
 import { messageTable } from '../../event/pgoutput.js'
@@ -95,20 +95,7 @@ export function createPgoutputReader(options: PgoutputReaderOptions): PgoutputRe
   let skipping = options.appended !== null
   const skip = options.appended ?? { major: 0n, minor: 0n, part: 0 }
 
-  const head: RecordHead = {
-    keyHash: 0,
-    majorHigh: 0,
-    majorLow: 0,
-    minorHigh: 0,
-    minorLow: 0,
-    part: 0,
-    operation: 0,
-    table: 0,
-    timeMicros: Number.NaN,
-    transaction: 0,
-    incomplete: false,
-    late: false,
-  }
+  const head = blankHead()
 
   lane.table(messageTable(messageIndex))
 

@@ -4,12 +4,12 @@
  * A flush happens inside `record`, behind the record that filled its frame. So a lane's mark moves before `record` is
  * called: the mark that the flush asks for covers exactly what it carries.
  */
-import type { RecordHead } from '../../event/frame.js'
+import { blankHead, type RecordHead } from '../../event/frame.js'
 import { hashBytes } from '../../event/hash.js'
 import { operationOf } from '../../event/layout.js'
 import { ENTRY_STRIDE, type EntryBatch, entryFields } from '../../wire/resp-entries.js'
 import type { LaneOutput } from '../source.js'
-import { compareIds, copyId, type EntryId, parseId, timeOf, zeroId } from './entry-id.js'
+import { compareIds, copyId, type EntryId, parseId, timeOf } from './entry-id.js'
 
 export interface Lane {
   readonly stream: string
@@ -62,17 +62,7 @@ export function recorder(options: RecorderOptions): Recorder {
   let dropped = 0
   let bytes: Uint8Array = new Uint8Array(0)
   // The head is the id, too: an entry's id is parsed into it.
-  const head: RecordHead = {
-    ...zeroId(),
-    keyHash: 0,
-    part: 0,
-    operation: operationOf.append,
-    table: 0,
-    timeMicros: Number.NaN,
-    transaction: 0,
-    incomplete: false,
-    late: false,
-  }
+  const head: RecordHead = { ...blankHead(), operation: operationOf.append }
 
   function settleHash(lane: Lane): void {
     if (lane.bodyStart < 0) return
