@@ -1,7 +1,7 @@
 /**
  * The codec of sources that have no bytes of their own: the body of a record is a msgpack of the change.
  *
- * Every Value comes back as it was, bigint of any size included. The body is decoded whole each time that a part of it is read.
+ * Every Value comes back as it was, bigint of any size included; only −0 comes back as 0. The body is decoded whole each time that a part of it is read.
  */
 import { Packr } from 'msgpackr'
 import { type Codec, noHeaders, type Records } from './codec.js'
