@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { walToRedis } from './ours/config.js'
 import { script } from './wal.js'
-import { writeWal } from './work/wal.js'
+import { writeWal } from './workload/wal.js'
 
 export interface LatencyOptions {
   readonly postgres: string
@@ -42,14 +42,14 @@ export async function measureLatency(options: LatencyOptions): Promise<Latency> 
     const runner = begin('./ours/run-until-told.js', { config })
     await lineOf(runner, startMs)
     const total = options.rate * options.seconds
-    const reader = begin('./work/latency-reader.js', {
+    const reader = begin('./workload/latency-reader.js', {
       redis: options.redis,
       stream: sinkStream,
       total,
       warmUp: options.rate,
     })
     await lineOf(reader, startMs)
-    begin('./work/latency-writer.js', { url: options.postgres, rate: options.rate, total })
+    begin('./workload/latency-writer.js', { url: options.postgres, rate: options.rate, total })
     return JSON.parse(await lineOf(reader, options.seconds * 1_000 + 30_000)) as Latency
   } finally {
     for (const child of children) child.kill('SIGKILL')

@@ -8,7 +8,7 @@ import type { BenchOptions } from './harness/options.js'
 import { installPeers, peer } from './harness/peers.js'
 import { type Aim, atLeast, atMost } from './harness/report.js'
 import { script } from './wal.js'
-import { runtimeKeys } from './work/frames.js'
+import { runtimeKeys } from './workload/frames.js'
 
 const threads = 3
 /** One round: about 75 MB of frames, so that the process stays small whatever is measured. */

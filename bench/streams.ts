@@ -10,7 +10,7 @@ import { type Aim, atLeast, atMost } from './harness/report.js'
 import type { StreamDrainInput } from './limits/stream-drain.js'
 import { removeData, streamToHandler } from './ours/config.js'
 import { script, shapeOf } from './wal.js'
-import { group, writeStream } from './work/stream.js'
+import { group, writeStream } from './workload/stream.js'
 
 const entries = 1_000_000
 const count = 1_000

@@ -14,7 +14,7 @@ import { measureLatency } from './latency.js'
 import { removeData, walToRedis } from './ours/config.js'
 import type { ToStreamInput } from './ours/to-stream.js'
 import { fasterDrain, script, shapeOf } from './wal.js'
-import { prepareTable, publication, writeWal } from './work/wal.js'
+import { prepareTable, publication, writeWal } from './workload/wal.js'
 
 const rows = 160_000
 const transactionRows = 1_000

@@ -12,7 +12,7 @@ import { runSide } from './harness/side.js'
 import type { WorkShape } from './harness/tally.js'
 import type { WalDrainInput } from './limits/wal-drain.js'
 import { removeData, walToHandler } from './ours/config.js'
-import { prepareTable, publication, type WalWork, walKeys, writeWal } from './work/wal.js'
+import { prepareTable, publication, type WalWork, walKeys, writeWal } from './workload/wal.js'
 
 /** Rows that are measured, by the size of their transactions: about two seconds each on one core of 2026. */
 const variants = [

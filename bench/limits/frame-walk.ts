@@ -6,7 +6,7 @@ import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { head, header, headerBytes } from '../../src/event/layout.js'
 import { peakRssMb, print } from '../harness/finish.js'
 import { cpuMs, now } from '../harness/tally.js'
-import { buildFrames } from '../work/frames.js'
+import { buildFrames } from '../workload/frames.js'
 
 interface Batch {
   readonly memory: SharedArrayBuffer

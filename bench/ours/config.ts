@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { PipelineConfig } from '../../src/pipeline/schema.js'
-import { publication } from '../work/wal.js'
+import { publication } from '../workload/wal.js'
 
 export const partitions = 4
 

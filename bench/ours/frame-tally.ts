@@ -2,7 +2,7 @@
 import { getHeapStatistics } from 'node:v8'
 import { BroadcastChannel } from 'node:worker_threads'
 import type { ChangeEvent } from '../../src/event/event.js'
-import { runtimeKeys } from '../work/frames.js'
+import { runtimeKeys } from '../workload/frames.js'
 import { tallyChannel } from './poll.js'
 
 export interface FrameTally {

@@ -2,7 +2,7 @@
 import { defineActor } from '../../src/actor/actor.js'
 import type { LogMessage, Opened, ReaderMessage } from '../../src/log/log.js'
 import { cpuMs, now } from '../harness/tally.js'
-import { buildFrames, runtimeSource, stampEpoch } from '../work/frames.js'
+import { buildFrames, runtimeSource, stampEpoch } from '../workload/frames.js'
 
 export interface PumpArgs {
   readonly log: string

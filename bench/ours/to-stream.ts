@@ -10,7 +10,7 @@ import { realWorld } from '../../src/world/real.js'
 import { print } from '../harness/finish.js'
 import { watchFirstAsk } from '../harness/first-ask.js'
 import type { WorkShape } from '../harness/tally.js'
-import { proveStream, watchStream } from '../work/sink-stream.js'
+import { proveStream, watchStream } from '../workload/sink-stream.js'
 import { quietLog } from './quiet-log.js'
 
 export interface ToStreamInput {
