@@ -6,6 +6,7 @@
  * processor that was restarted. Appends of one source are in order; so are the frames of one partition.
  */
 import type { LanePosition, LaneVector, ReaderCheckpoint, ReaderState } from '../checkpoint/checkpoint.js'
+import type { Position } from '../event/position.js'
 
 /** A partition set: one way of cutting events into partitions. `key` has N partitions by hash, `global` has one. */
 export interface PartitionSet {
@@ -46,10 +47,18 @@ export interface Append {
 /** A frame on its way to an owner: `sequence` counts the frames of its partition, from 1, while the log lives. */
 export interface DeliveredFrame {
   readonly sequence: number
-  readonly memory: SharedArrayBuffer
+  readonly memory: ArrayBufferLike
   readonly offset: number
   readonly length: number
+  /**
+   * Cluster: the log's own order of the frames of one reader, (term, counter). It says of lanes without an order
+   * whether a frame was processed before. The memory log has none.
+   */
+  readonly mark?: FrameMark
 }
+
+/** Never used twice, not even after the log lost its tail. Compared as a position: major is the term, minor the counter. */
+export type FrameMark = Position
 
 /** What the log is told. */
 export type LogMessage =
@@ -70,6 +79,8 @@ export type LogMessage =
       readonly partition: number
       readonly owner: string
       readonly token: number
+      /** The processors that this owner serves. */
+      readonly processors: readonly string[]
     }
   /** This processor has finished every frame of the partition up to `sequence`. */
   | {
@@ -115,7 +126,14 @@ export type ReaderMessage =
       readonly bytes: readonly { readonly key: string; readonly bytes: number }[]
       readonly slabs: readonly Slab[]
     }
-  /** Appends up to `number` are finished and durably checkpointed. */
+  /** Cluster: the log has appends up to `number`; they are not lost with this node. */
+  | { readonly type: 'stored'; readonly term: number; readonly number: number }
+  /** Cluster, after `hurry`: appends up to `number` are processed everywhere and checkpointed. */
+  | { readonly type: 'settled'; readonly term: number; readonly number: number }
+  /**
+   * The source may forget what `state` covers. `number`: appends that are finished and durably checkpointed; 0 in a
+   * cluster, where the log itself may be confirmed before they are processed.
+   */
   | {
       readonly type: 'confirmed'
       readonly term: number

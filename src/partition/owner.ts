@@ -127,7 +127,14 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
     }
 
     const token = incarnationOf(context.world)
-    log.tell({ type: 'attach', set: args.set, partition: args.partition, owner: context.path, token })
+    log.tell({
+      type: 'attach',
+      set: args.set,
+      partition: args.partition,
+      owner: context.path,
+      token,
+      processors: args.processors.map(({ name }) => name),
+    })
 
     return {
       receive(message) {

@@ -86,6 +86,8 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
       receive(message) {
         switch (message.type) {
           case 'returned':
+          case 'stored':
+          case 'settled':
             router.receive(message)
             return
           case 'confirmed':

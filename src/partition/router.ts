@@ -49,6 +49,8 @@ export interface RouterInit {
   readonly credits: Credits
   readonly opened: Opened
   readonly send: (append: Append) => void
+  /** Frames grow while an append is on its way, instead of leaving 2 ms after their first record: an append of the cluster's log costs a round trip. */
+  readonly patient?: boolean
   /** Asks the log to checkpoint soon. */
   readonly hurry: () => void
 }
@@ -101,7 +103,9 @@ export function createRouter(init: RouterInit): Router {
   let outstanding = [...held.values()].reduce((sum, bytes) => sum + bytes, 0)
   let reader: Pick<SourceReader, 'mark'> | null = null
   let number = 0
-  let confirmed = 0
+  /** Numbers of the last appends that the log keeps, and that are processed. */
+  let stored = 0
+  let settledTo = 0
   let pendingTimer: Timer | null = null
   let quiesced = false
   let full = false
@@ -123,7 +127,8 @@ export function createRouter(init: RouterInit): Router {
     if (pendingTimer === null)
       pendingTimer = world.setTimer(flushAfterMs, () => {
         pendingTimer = null
-        flush()
+        // What is on its way comes back as `stored` or not at all; then this reader ends.
+        if (init.patient !== true || stored === number) flush()
       })
   }
 
@@ -270,10 +275,10 @@ export function createRouter(init: RouterInit): Router {
     }
   }
 
-  /** Resolves when everything recorded until now is confirmed. */
+  /** Resolves when everything recorded until now is processed and checkpointed. */
   function settled(): Promise<void> {
     flush()
-    if (confirmed >= number) return Promise.resolve()
+    if (settledTo >= number) return Promise.resolve()
     init.hurry()
     const target = number
     return new Promise((resolve) => waiters.push({ number: target, resolve }))
@@ -312,7 +317,7 @@ export function createRouter(init: RouterInit): Router {
     flush,
     settled,
     get quiet() {
-      return dirty.length === 0 && outstanding === 0 && confirmed === number
+      return dirty.length === 0 && outstanding === 0 && stored === number
     },
     lossWindow(lane, window: LossWindow) {
       figures.lossWindows++
@@ -345,8 +350,13 @@ export function createRouter(init: RouterInit): Router {
         unblock()
         return
       }
-      confirmed = Math.max(confirmed, message.number)
-      while (waiters.length > 0 && waiters[0]!.number <= confirmed) waiters.shift()!.resolve()
+      stored = Math.max(stored, message.number)
+      if (message.type === 'stored') {
+        if (stored === number && dirty.length > 0 && pendingTimer === null) flush()
+        return
+      }
+      settledTo = Math.max(settledTo, message.number)
+      while (waiters.length > 0 && waiters[0]!.number <= settledTo) waiters.shift()!.resolve()
     },
     quiesce() {
       quiesced = true

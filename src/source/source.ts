@@ -63,7 +63,7 @@ export interface SourceOutput {
   idle(): void
   /** Flushes what is recorded, whatever its size; also appends an empty step when only the mark has changed (an idle slot that advances). */
   flush(): void
-  /** True when nothing that this reader appended is unfinished or unconfirmed. */
+  /** True when the log has taken care of all that this reader appended: finished and checkpointed, or stored in a cluster's log. */
   readonly quiet: boolean
   /** Resolves when everything appended until now, by earlier readers too, is processed and durably checkpointed. */
   settled(): Promise<void>
