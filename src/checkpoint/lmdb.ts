@@ -6,24 +6,20 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { formatPosition, parsePosition } from '../event/position.js'
 import { messageOf, TroupeError } from '../world/error.js'
 import type {
   CheckpointBatch,
   CheckpointStore,
-  LaneVector,
   Obligation,
   ProcessorCheckpoint,
   ReaderCheckpoint,
   ReaderState,
 } from './checkpoint.js'
-
-/** Positions as text, `epoch:position`: what a person with a database browser can read. */
-type StoredVector = Record<string, string>
+import { loadVector, loadVectors, type StoredVector, storeVector, storeVectors } from './vector.js'
 
 interface StoredReader {
   readonly state: ReaderState | null
-  readonly previous: Record<string, StoredVector>
+  readonly previous: Readonly<Record<string, StoredVector>>
   readonly term: number
 }
 
@@ -107,7 +103,7 @@ export function openLmdbStore(dataDirectory: string): CheckpointStore {
       const checkpoint: ReaderCheckpoint = {
         source,
         state: stored.state,
-        previous: Object.fromEntries(Object.entries(stored.previous).map(([key, lanes]) => [key, loadVector(lanes)])),
+        previous: loadVectors(stored.previous),
         obligations: kept,
         term: stored.term,
       }
@@ -118,23 +114,4 @@ export function openLmdbStore(dataDirectory: string): CheckpointStore {
 
     close: () => root.close(),
   }
-}
-
-function storeVector(lanes: LaneVector): StoredVector {
-  return Object.fromEntries(
-    Object.entries(lanes).map(([lane, { epoch, position }]) => [lane, `${epoch}:${formatPosition(position)}`]),
-  )
-}
-
-function storeVectors(vectors: Readonly<Record<string, LaneVector>>): Record<string, StoredVector> {
-  return Object.fromEntries(Object.entries(vectors).map(([key, lanes]) => [key, storeVector(lanes)]))
-}
-
-function loadVector(stored: StoredVector): LaneVector {
-  return Object.fromEntries(
-    Object.entries(stored).map(([lane, text]) => {
-      const colon = text.indexOf(':')
-      return [lane, { epoch: BigInt(text.slice(0, colon)), position: parsePosition(text.slice(colon + 1)) }]
-    }),
-  )
 }

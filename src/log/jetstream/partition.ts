@@ -1,13 +1,25 @@
 /**
  * The log as the owner of one partition sees it: a seal over the checkpoints of its processors, an ordered reading for
  * each of them (one for all that stand at the same place), their checkpoints in one batch, and trimming.
+ *
+ * A processor is given frames under numbers of its own, from 1 and without a hole; where they lie in the stream only this
+ * file knows. Trimming is behind the slowest checkpoint of this partition, by name and subject, and a holdback old: a
+ * checkpoint that the servers have not synced may be lost while the trim that it allowed is not.
  */
 import type { LaneVector } from '../../checkpoint/checkpoint.js'
+import { readFrameHeader } from '../../event/open.js'
+import { comparePositions, type Position } from '../../event/position.js'
+import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
-import type { World } from '../../world/world.js'
-import type { DeliveredFrame } from '../log.js'
-import type { StreamNames } from './names.js'
-import type { StreamPort } from './port.js'
+import type { Timer, World } from '../../world/world.js'
+import { type DeliveredFrame, type FrameMark, laneKey } from '../log.js'
+import { createFeeds } from './feeds.js'
+import { type Checkpointed, createFence, type FenceFigures, toLogError } from './fence.js'
+import { processorOf, type StreamNames } from './names.js'
+import type { ArrivedFrame } from './parcel.js'
+import type { StoredMessage, StreamPort } from './port.js'
+import { decodeProcessor, encodeProcessor, firstProcessor, type StoredProcessor } from './stored.js'
+import { createTrim } from './trim.js'
 
 export interface PartitionLogInit {
   readonly world: World
@@ -26,7 +38,7 @@ export interface PartitionLogInit {
   readonly retain: number
   /** Bytes that one processor may have unfinished. */
   readonly window: number
-  /** Frames for one processor, in order. `sequence` of a frame is that of the stream. */
+  /** Frames for one processor, in order, under numbers of its own without a hole. */
   readonly deliver: (processor: string, frames: readonly DeliveredFrame[]) => void
   /** This owner is over: fenced, or the log does not hold what it should. Called once. */
   readonly failed: (error: Error) => void
@@ -36,35 +48,387 @@ export interface PartitionLogInit {
 export interface PartitionLog {
   /** Seals: from now on no earlier owner can commit. */
   open(): Promise<void>
-  /** A processor has started (again): where it stands; from then on everything that it has not finished is delivered. */
-  attach(processor: string): { readonly lanes: LaneVector; readonly finished: number }
-  /** This processor has finished every frame up to `sequence`. */
+  /**
+   * A processor has started (again): where it stands, and everything that it has not finished, with what will be delivered
+   * following on.
+   */
+  attach(processor: string): {
+    readonly lanes: LaneVector
+    readonly finished: number
+    readonly frames: readonly DeliveredFrame[]
+  }
+  /** This processor has finished every frame up to this number of its own. */
   finished(processor: string, sequence: number): void
-  /** A processor has stopped for good. */
+  /** A processor has stopped for good: nobody waits for it. */
   halted(processor: string): void
-  /** Writes a checkpoint now, if there is something to write. */
+  /** Writes a checkpoint now, if there is something to write. Resolves when it is stored. */
   checkpoint(): Promise<void>
-  /** Delivers nothing more, writes the last checkpoint within the deadline, ends. */
+  /** Delivers nothing more, waits within the deadline for what was delivered, writes the last checkpoint, ends. */
   close(deadlineMs: number): Promise<void>
   figures(): PartitionLogFigures
 }
 
-export interface PartitionLogFigures {
+export interface PartitionLogFigures extends FenceFigures {
   readonly scope: string
   readonly partition: number
   readonly term: number
-  readonly checkpoints: number
-  readonly refused: number
-  readonly ambiguous: number
   readonly trimmedTo: number
   readonly processors: Readonly<
     Record<
       string,
-      { readonly finished: number; readonly checkpoint: number; readonly delivered: number; readonly reading: string }
+      {
+        /** Sequences of the stream. */
+        readonly finished: number
+        readonly checkpoint: number
+        readonly delivered: number
+        readonly unfinished: number
+        /** Number of the reading that it shares. */
+        readonly reading: number
+      }
     >
   >
   /** Checkpoints of processors that the pipeline no longer has: they pin the log until they are retired. */
   readonly departed: readonly string[]
 }
 
-export declare function createPartitionLog(init: PartitionLogInit): PartitionLog
+interface Following {
+  readonly name: string
+  readonly subject: string
+  lanes: Record<string, { epoch: bigint; position: Position }>
+  marks: Record<string, FrameMark>
+  /** Sequence of the stream up to which everything is finished. */
+  sequence: number
+  /** As it was last stored. */
+  stored: number
+  dirty: boolean
+  halted: boolean
+  attached: boolean
+  /** Delivered and not finished, with the number that it has for the processor. */
+  pending: { readonly number: number; readonly frame: ArrivedFrame; readonly delivered: DeliveredFrame }[]
+  /** Number of the last frame that it was given, and has finished. */
+  given: number
+  done: number
+}
+
+/** Bytes finished since the last checkpoint that make one due. */
+const checkpointBytes = 64 * 1024 * 1024
+const replyDeadline = 5_000
+/** ms between two looks whether a processor that left was retired. */
+const departedEvery = 10_000
+
+export function createPartitionLog(init: PartitionLogInit): PartitionLog {
+  const { world, log, stream, names, scope, partition, owner, planted = [] } = init
+  const place = `partition ${scope}.${partition}`
+  const fence = createFence({ world, stream, owner, place, planted })
+  const frames = names.frames(scope, partition)
+  const following = new Map<string, Following>()
+  /** Sequences of those that left. */
+  let departed = new Map<string, number>()
+  let commits = 0
+  let finishedBytes = 0
+  let checkpointTimer: Timer | null = null
+  let departedTimer: Timer | null = null
+  let writing: Promise<void> | null = null
+  let over = false
+  let closing: (() => void) | null = null
+  const trim = createTrim({
+    world,
+    log,
+    stream,
+    names,
+    subject: frames,
+    holdback: init.holdback,
+    retain: init.retain,
+    planted,
+  })
+  const feeds = createFeeds({
+    stream,
+    subject: frames,
+    place,
+    window: init.window,
+    deliver: (name, arrived) => give(following.get(name)!, arrived),
+    rewound: (last, delivered) => fail(lostTail(last, delivered)),
+    failed: fail,
+  })
+
+  function fail(error: unknown): void {
+    if (over) return
+    end()
+    init.failed(toLogError(error, place))
+  }
+
+  function end(): void {
+    over = true
+    feeds.stop()
+    fence.close()
+    trim.stop()
+    checkpointTimer?.cancel()
+    departedTimer?.cancel()
+    closing?.()
+  }
+
+  function lostTail(last: number, delivered: number): TroupeError {
+    return new TroupeError({
+      code: 'log-rewind',
+      message: `the log has lost its tail: it ends at sequence ${last}, and ${delivered} was read before`,
+      place,
+      remedy: 'nothing: what was lost is read again from the source; set sync_interval: always on the NATS servers',
+      permanent: true,
+    })
+  }
+
+  // Opening --------------------------------------------------------------------------------------------------------
+
+  async function open(): Promise<void> {
+    const last = init.processors.some(({ start }) => start === 'latest')
+      ? ((await stream.last(frames, replyDeadline))?.sequence ?? 0)
+      : 0
+    const subjects = init.processors.map(({ name }) => names.processor(name, scope, partition))
+    await fence.seal(subjects, (found, term) =>
+      init.processors.map(({ name, start }, index) => {
+        const stored = storedOf(found[index]!, subjects[index]!)
+        const begun: StoredProcessor = {
+          ...(stored ?? { ...firstProcessor, sequence: start === 'latest' ? last : 0 }),
+          term,
+          owner,
+          commit: 0,
+          at: Math.floor(world.now()),
+        }
+        following.set(name, follow(name, subjects[index]!, begun))
+        return { subject: subjects[index]!, payload: encodeProcessor(begun) }
+      }),
+    )
+    await lookForDeparted()
+    for (const one of following.values()) feeds.follow(one.name, one.sequence, one.marks)
+    noteTrim()
+    schedule()
+  }
+
+  function follow(name: string, subject: string, stored: StoredProcessor): Following {
+    return {
+      name,
+      subject,
+      lanes: { ...stored.lanes },
+      marks: { ...stored.marks },
+      sequence: stored.sequence,
+      stored: stored.sequence,
+      dirty: false,
+      halted: false,
+      attached: false,
+      pending: [],
+      given: 0,
+      done: 0,
+    }
+  }
+
+  async function lookForDeparted(): Promise<void> {
+    const found = new Map<string, number>()
+    for (const subject of await stream.subjects(names.processorsOf(scope, partition), replyDeadline)) {
+      const name = processorOf(subject)
+      if (following.has(name)) continue
+      const message = await stream.last(subject, replyDeadline)
+      if (message !== null) found.set(name, decodeProcessor(message.payload, subject).sequence)
+    }
+    if (found.size > 0 && departed.size === 0)
+      log.warn(
+        { partition: `${scope}.${partition}`, processors: [...found.keys()] },
+        'processors that left the pipeline pin the log until they are retired',
+      )
+    departed = found
+    if (departed.size === 0 || over) return
+    departedTimer = world.setTimer(
+      departedEvery,
+      () => {
+        lookForDeparted().then(noteTrim, (error) =>
+          log.debug(
+            { partition: `${scope}.${partition}`, error: String(error) },
+            'the checkpoints could not be listed',
+          ),
+        )
+      },
+      { background: true },
+    )
+  }
+
+  // Delivering -----------------------------------------------------------------------------------------------------
+
+  function give(one: Following, arrived: readonly ArrivedFrame[]): void {
+    if (over || closing !== null || one.halted) return
+    const out: DeliveredFrame[] = []
+    for (const frame of arrived) {
+      const number = ++one.given
+      const { memory, offset, length, mark } = frame
+      const delivered: DeliveredFrame = { sequence: number, memory, offset, length, mark }
+      one.pending.push({ number, frame, delivered })
+      out.push(delivered)
+    }
+    if (one.attached) init.deliver(one.name, out)
+  }
+
+  function finished(name: string, number: number): void {
+    const one = following.get(name)
+    if (one === undefined || over || number <= one.done || number > one.given) return
+    let count = 0
+    while (count < one.pending.length && one.pending[count]!.number <= number) count++
+    const gone = one.pending.splice(0, count)
+    one.done = number
+    for (const { frame } of gone) {
+      const header = readFrameHeader(Buffer.from(frame.memory), frame.offset)
+      advance(one.lanes, laneKey(frame.source, header.lane.lane), {
+        epoch: header.lane.epoch,
+        position: header.lane.ordered === false ? frame.mark : header.last,
+      })
+      one.marks[frame.source] = frame.mark
+      one.sequence = frame.sequence
+      finishedBytes += frame.length
+      trim.seen(frame)
+    }
+    one.dirty = true
+    feeds.finished(name, gone.at(-1)!.frame)
+    if (finishedBytes >= checkpointBytes) void checkpoint()
+    if (closing !== null && nothingPending()) closing()
+  }
+
+  function nothingPending(): boolean {
+    for (const one of following.values()) if (one.pending.length > 0 && !one.halted) return false
+    return true
+  }
+
+  // Checkpoints ----------------------------------------------------------------------------------------------------
+
+  function schedule(): void {
+    if (over) return
+    checkpointTimer = world.setTimer(init.checkpointInterval, () => {
+      checkpoint().finally(schedule)
+    })
+  }
+
+  /** One at a time; a call while one is under way waits for the next. */
+  async function checkpoint(): Promise<void> {
+    while (writing !== null) await writing
+    if (over) return
+    writing = write().finally(() => {
+      writing = null
+    })
+    await writing
+  }
+
+  async function write(): Promise<void> {
+    const dirty = [...following.values()].filter((one) => one.dirty)
+    if (dirty.length === 0) return
+    finishedBytes = 0
+    const number = ++commits
+    const checkpoints: Checkpointed[] = []
+    const sequences: number[] = []
+    for (const one of dirty) {
+      one.dirty = false
+      sequences.push(one.sequence)
+      checkpoints.push({ subject: one.subject, payload: encodeProcessor(stateOf(one, number)) })
+    }
+    try {
+      await fence.commit(number, [], checkpoints)
+    } catch (error) {
+      if (!over) fail(error)
+      return
+    }
+    for (const [index, one] of dirty.entries()) one.stored = sequences[index]!
+    noteTrim()
+  }
+
+  function stateOf(one: Following, commit: number): StoredProcessor {
+    return {
+      term: fence.term,
+      owner,
+      commit,
+      lanes: one.lanes,
+      marks: one.marks,
+      sequence: one.sequence,
+      at: Math.floor(world.now()),
+    }
+  }
+
+  /** Behind the slowest checkpoint of all that have one here, those that left too. */
+  function noteTrim(): void {
+    if (over) return
+    let slowest = Number.POSITIVE_INFINITY
+    for (const one of following.values()) slowest = Math.min(slowest, one.stored)
+    for (const sequence of departed.values()) slowest = Math.min(slowest, sequence)
+    if (Number.isFinite(slowest)) trim.note(slowest)
+  }
+
+  return {
+    open,
+    attach(name) {
+      const one = following.get(name)
+      if (one === undefined) throw new RangeError(`${place} has no processor ${name}`)
+      one.attached = true
+      one.halted = false
+      return { lanes: { ...one.lanes }, finished: one.done, frames: one.pending.map(({ delivered }) => delivered) }
+    },
+    finished,
+    halted(name) {
+      const one = following.get(name)
+      if (one === undefined) return
+      one.halted = true
+      // Its frames are not waited for, and are not finished: they come again when it starts anew.
+      feeds.leave(name)
+      if (closing !== null && nothingPending()) closing()
+    },
+    checkpoint,
+    async close(deadlineMs) {
+      if (over || closing !== null) return
+      await new Promise<void>((resolve) => {
+        const timer = world.setTimer(deadlineMs, resolve)
+        closing = () => {
+          timer.cancel()
+          resolve()
+        }
+        if (nothingPending()) closing()
+      })
+      if (over) return
+      feeds.stop()
+      const last = checkpoint()
+      const timer = world.setTimer(Math.max(1_000, deadlineMs), end)
+      await last
+      timer.cancel()
+      end()
+    },
+    figures: () => ({
+      ...fence.figures,
+      scope,
+      partition,
+      term: fence.term,
+      trimmedTo: trim.trimmedTo,
+      processors: Object.fromEntries(
+        [...following.values()].map((one) => {
+          const { feed, delivered } = feeds.place(one.name)
+          return [
+            one.name,
+            {
+              finished: one.sequence,
+              checkpoint: one.stored,
+              delivered,
+              unfinished: one.pending.length,
+              reading: feed,
+            },
+          ]
+        }),
+      ),
+      departed: [...departed.keys()],
+    }),
+  }
+}
+
+function storedOf(message: StoredMessage | null, subject: string): StoredProcessor | null {
+  return message === null ? null : decodeProcessor(message.payload, subject)
+}
+
+function advance(
+  lanes: Record<string, { epoch: bigint; position: Position }>,
+  lane: string,
+  at: { epoch: bigint; position: Position },
+): void {
+  const known = lanes[lane]
+  if (known === undefined || at.epoch > known.epoch) lanes[lane] = at
+  else if (at.epoch === known.epoch && comparePositions(at.position, known.position) > 0) lanes[lane] = at
+}

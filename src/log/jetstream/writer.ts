@@ -1,13 +1,33 @@
 /**
  * The log as one reader sees it: what it appends is stored in the stream in atomic batches, each ending with the reader's
  * checkpoint, which is at once progress, ownership and commit.
+ *
+ * One batch is under way; the next is gathered meanwhile. Credits come back when an append is stored. The source is
+ * told of it a holdback later: what the servers have acknowledged and not yet synced may be lost with them, and must
+ * then still be at the source. At 80 % of the stream's bound nothing is appended until it has drained.
  */
-
+import type { LaneVector, Obligation, ReaderCheckpoint, ReaderState } from '../../checkpoint/checkpoint.js'
+import type { FrameHeader } from '../../event/frame.js'
+import { readFrameHeader } from '../../event/open.js'
+import { comparePositions } from '../../event/position.js'
 import type { Logger } from '../../world/logger.js'
-import type { World } from '../../world/world.js'
-import type { Append, Opened, ReaderMessage } from '../log.js'
+import type { Timer, World } from '../../world/world.js'
+import {
+  type Append,
+  type FrameMark,
+  laneKey,
+  type Opened,
+  type PartitionSet,
+  partitionKey,
+  type ReaderMessage,
+} from '../log.js'
+import { cover, type Demand } from './cover.js'
+import { createFence, type FenceFigures, toLogError } from './fence.js'
 import type { StreamNames } from './names.js'
-import type { StreamPort } from './port.js'
+import { chunksOf, pack } from './parcel.js'
+import { batchLimits, type StreamMessage, type StreamPort } from './port.js'
+import { culprit } from './room.js'
+import { decodeReader, encodeReader, firstReader, type StoredReader } from './stored.js'
 
 export interface LogWriterInit {
   readonly world: World
@@ -15,6 +35,8 @@ export interface LogWriterInit {
   readonly stream: StreamPort
   readonly names: StreamNames
   readonly source: string
+  /** The sets that this source is routed to, with the processors whose checkpoints `settled` waits for. */
+  readonly sets: readonly PartitionSet[]
   /** Tells one incarnation of a writer from every other; in every checkpoint that it writes. */
   readonly owner: string
   /** ms between a commit and the moment at which the source may be told of it: how long the servers may keep it unsynced. 0: they sync before they answer. */
@@ -42,19 +64,471 @@ export interface LogWriter {
   figures(): LogWriterFigures
 }
 
-export interface LogWriterFigures {
+export interface LogWriterFigures extends FenceFigures {
   readonly term: number
   readonly sequence: number
-  readonly commits: number
-  readonly refused: number
-  readonly ambiguous: number
-  readonly retries: number
   readonly waitingBytes: number
   /** Committed and held back: appends, and ms of the oldest. */
   readonly heldBack: number
   readonly heldBackMs: number
-  /** The processor that keeps the log at its mark, as `processor scope.partition`; null while there is room. */
+  readonly undischarged: number
+  /** While the log is at its mark: the processor that keeps it there, as `processor scope.partition`. Else null. */
   readonly stoppedBy: string | null
+  readonly streamBytes: number
+  readonly streamLimit: number
 }
 
-export declare function createLogWriter(init: LogWriterInit): LogWriter
+/** A frame of an append that waits for its batch. */
+interface Waiting {
+  readonly append: Append
+  readonly headers: readonly FrameHeader[]
+  readonly bytes: number
+  readonly messages: number
+}
+
+/** Stored, and not yet told to the source. */
+interface Held {
+  readonly storedAt: number
+  readonly state: ReaderState
+  readonly receipts: readonly Obligation[]
+}
+
+/** Share of the stream's bound at which readers stop: the rest is for checkpoints, without which nothing is ever trimmed. */
+const mark = 0.8
+/** Bytes appended, and ms, after which the stream is looked at again. */
+const lookBytes = 8 * 1024 * 1024
+const lookEvery = 1_000
+const stateDeadline = 5_000
+/** ms between two looks at the processors' checkpoints while somebody waits. */
+const coverEvery = 50
+/** ms between two purges of obligations. */
+const purgeEvery = 1_000
+
+export function createLogWriter(init: LogWriterInit): LogWriter {
+  const { world, log, stream, names, source, owner, maxMessage, planted = [] } = init
+  const place = `source ${source}`
+  const fence = createFence({ world, stream, owner, place, planted })
+  const subject = names.reader(source)
+  let stored: StoredReader = firstReader
+  const previous = new Map<string, Record<string, { epoch: bigint; position: FrameMark }>>()
+  const marks = new Map<string, FrameMark>()
+  const queue: Waiting[] = []
+  let queuedBytes = 0
+  const held: Held[] = []
+  /** Stored obligations that the source was not told of or has not fulfilled: receipt and sequence, oldest first. */
+  const obligations: { readonly receipt: number; readonly sequence: number; done: boolean }[] = []
+  let receipts = 0
+  let frames = 0n
+  let appended = 0
+  let storedTo = 0
+  let demand = 0
+  let confirmed: ReaderState | null = null
+  let committing = false
+  let sequence = 0
+  let over = false
+  let lookedAt = Number.NEGATIVE_INFINITY
+  let lookedBytes = 0
+  let streamBytes = 0
+  let streamLimit = Number.POSITIVE_INFINITY
+  let stoppedBy: string | null = null
+  let confirming: Timer | null = null
+  let purging: Timer | null = null
+  let covering = false
+  const idle: (() => void)[] = []
+
+  function fail(error: unknown): void {
+    if (over) return
+    end()
+    init.failed(toLogError(error, place))
+  }
+
+  function end(): void {
+    over = true
+    fence.close()
+    confirming?.cancel()
+    purging?.cancel()
+    for (const resolve of idle.splice(0)) resolve()
+  }
+
+  // Opening --------------------------------------------------------------------------------------------------------
+
+  async function open(): Promise<Opened> {
+    await fence.seal([subject], ([found], term) => {
+      const known = found === null ? firstReader : decodeReader(found!.payload, subject)
+      const seconds = Math.floor(world.now() / 1000)
+      stored = { ...known, term, owner, commit: 0, run: Math.max(known.run + 1, seconds) }
+      return [{ subject, payload: encodeReader(stored) }]
+    })
+    receipts = stored.receipt
+    confirmed = stored.confirmed
+    for (const [key, lanes] of Object.entries(stored.previous)) previous.set(key, { ...lanes })
+    for (const [key, at] of Object.entries(stored.marks)) marks.set(key, at)
+    const kept = await readObligations()
+    for (const { receipt, sequence } of kept) obligations.push({ receipt, sequence, done: false })
+    // How long ago they were stored nobody can tell by a clock of his own: they are held back once more.
+    if (kept.length > 0 || stored.state !== null)
+      held.push({ storedAt: world.monotonic(), state: stored.state ?? {}, receipts: kept })
+    scheduleConfirm()
+    return openedFrom(source, stored, kept)
+  }
+
+  /** All of them: nobody else can write any more. */
+  async function readObligations(): Promise<(Obligation & { readonly sequence: number })[]> {
+    const last = await lastObligation()
+    if (last === 0) return []
+    const found: (Obligation & { sequence: number })[] = []
+    await new Promise<void>((resolve, reject) => {
+      const reading = stream.read({
+        subject: names.obligations(source),
+        from: 1,
+        window: 16 * 1024 * 1024,
+        message: (message) => {
+          found.push({
+            receipt: Number(message.headers['T-R']),
+            bytes: Uint8Array.from(message.payload),
+            sequence: message.sequence,
+          })
+          reading.credit(message.payload.length)
+          if (message.sequence < last) return
+          reading.stop()
+          resolve()
+        },
+        resumed: () => {},
+        failed: reject,
+      })
+    })
+    return found
+  }
+
+  async function lastObligation(): Promise<number> {
+    for (let attempt = 0; ; attempt++)
+      try {
+        return (await stream.last(names.obligations(source), stateDeadline))?.sequence ?? 0
+      } catch (error) {
+        if (attempt >= 10 || over) throw error
+        await sleep(100)
+      }
+  }
+
+  // Appending ------------------------------------------------------------------------------------------------------
+
+  function append(one: Append): void {
+    if (over) return
+    if (one.term !== fence.term || one.number !== appended + 1) {
+      log.warn({ source, term: one.term, number: one.number }, 'an append was refused: one before it is missing')
+      return
+    }
+    appended = one.number
+    const headers = one.frames.map((place) => readFrameHeader(Buffer.from(one.slab!.memory), place.offset))
+    let bytes = one.obligation?.length ?? 0
+    let messages = one.obligation === null ? 0 : 1
+    for (const { length } of one.frames) {
+      bytes += length
+      messages += chunksOf(length, maxMessage)
+    }
+    queue.push({ append: one, headers, bytes, messages })
+    queuedBytes += bytes
+    if (planted.includes('confirm-on-receive'))
+      init.tell({ type: 'confirmed', term: fence.term, number: 0, state: one.state, receipts: [] })
+    pump()
+  }
+
+  function pump(): void {
+    if (committing || over || queue.length === 0) return
+    committing = true
+    store().then(
+      () => {
+        committing = false
+        if (queue.length === 0) for (const resolve of idle.splice(0)) resolve()
+        pump()
+      },
+      (error) => fail(error),
+    )
+  }
+
+  async function store(): Promise<void> {
+    await waitForRoom()
+    if (over) return
+    const batch = nextBatch()
+    for (const one of batch) lookedBytes += one.bytes
+    const { messages, obliged, state } = assemble(batch)
+    const number = stored.commit + 1
+    const next: StoredReader = {
+      ...stored,
+      commit: number,
+      state,
+      confirmed,
+      previous: Object.fromEntries(previous),
+      marks: Object.fromEntries(marks),
+      receipt: receipts,
+    }
+    const end = await fence.commit(number, messages, [{ subject, payload: encodeReader(next) }])
+    if (over) return
+    stored = next
+    sequence = end
+    const first = end - messages.length
+    for (const { receipt, index } of obliged) obligations.push({ receipt, sequence: first + index, done: false })
+    release(
+      batch,
+      obliged.map(({ receipt, bytes }) => ({ receipt, bytes })),
+      state,
+    )
+  }
+
+  function nextBatch(): Waiting[] {
+    let count = 0
+    let messages = 1
+    let bytes = 0
+    for (const one of queue) {
+      if (count > 0 && (messages + one.messages > batchLimits.messages || bytes + one.bytes > batchLimits.bytes)) break
+      count++
+      messages += one.messages
+      bytes += one.bytes
+    }
+    return queue.splice(0, count)
+  }
+
+  function assemble(batch: readonly Waiting[]) {
+    const messages: StreamMessage[] = []
+    const obliged: { receipt: number; bytes: Uint8Array; index: number }[] = []
+    for (const { append, headers } of batch) {
+      for (const [index, place] of append.frames.entries()) {
+        const header = headers[index]!
+        const key = partitionKey(place.set, place.partition)
+        const frameMark: FrameMark = { major: BigInt(stored.run), minor: ++frames, part: 0 }
+        const bytes = new Uint8Array(append.slab!.memory, place.offset, place.length)
+        const parcel = { source, mark: frameMark, previous: marks.get(key) ?? null }
+        for (const message of pack(names.frames(place.set, place.partition), parcel, bytes, maxMessage))
+          messages.push(message)
+        marks.set(key, frameMark)
+        if (header.lane.ordered !== false) advance(key, header)
+      }
+      if (append.obligation !== null) {
+        receipts++
+        obliged.push({ receipt: receipts, bytes: append.obligation, index: messages.length })
+        messages.push({
+          subject: names.obligations(source),
+          payload: append.obligation,
+          headers: { 'T-R': String(receipts) },
+        })
+      }
+    }
+    return { messages, obliged, state: batch.at(-1)!.append.state }
+  }
+
+  function advance(key: string, header: FrameHeader): void {
+    let vector = previous.get(key)
+    if (vector === undefined) {
+      vector = {}
+      previous.set(key, vector)
+    }
+    const lane = laneKey(source, header.lane.lane)
+    const known = vector[lane]
+    const { epoch } = header.lane
+    if (known === undefined || epoch > known.epoch || comparePositions(header.last, known.position) > 0)
+      vector[lane] = { epoch, position: header.last }
+  }
+
+  function release(batch: readonly Waiting[], fulfilled: readonly Obligation[], state: ReaderState): void {
+    const bytes = new Map<string, number>()
+    for (const { append } of batch)
+      for (const place of append.frames) {
+        const key = partitionKey(place.set, place.partition)
+        bytes.set(key, (bytes.get(key) ?? 0) + place.length)
+      }
+    for (const one of batch) queuedBytes -= one.bytes
+    storedTo = batch.at(-1)!.append.number
+    init.tell({
+      type: 'returned',
+      term: fence.term,
+      bytes: [...bytes].map(([key, count]) => ({ key, bytes: count })),
+      slabs: batch.flatMap(({ append }) => (append.slab === null ? [] : [append.slab])),
+    })
+    init.tell({ type: 'stored', term: fence.term, number: storedTo })
+    held.push({ storedAt: world.monotonic(), state, receipts: fulfilled })
+    if (init.holdback === 0) confirm()
+    else scheduleConfirm()
+    if (demand > 0) void lookForCover()
+  }
+
+  // Confirming -----------------------------------------------------------------------------------------------------
+
+  function scheduleConfirm(): void {
+    if (confirming !== null || over || held.length === 0) return
+    const due = Math.max(0, held[0]!.storedAt + init.holdback - world.monotonic())
+    // Many appends a second share one confirmation.
+    confirming = world.setTimer(Math.max(due, Math.min(1_000, init.holdback / 20)), () => {
+      confirming = null
+      confirm()
+      scheduleConfirm()
+    })
+  }
+
+  function confirm(): void {
+    const until = world.monotonic() - init.holdback
+    let count = 0
+    while (count < held.length && held[count]!.storedAt <= until) count++
+    if (count === 0) return
+    const gone = held.splice(0, count)
+    const { state } = gone.at(-1)!
+    confirmed = state
+    init.tell({
+      type: 'confirmed',
+      term: fence.term,
+      number: 0,
+      state,
+      receipts: gone.flatMap((one) => one.receipts),
+    })
+  }
+
+  function discharge(done: readonly number[]): void {
+    const gone = new Set(done)
+    for (const obligation of obligations) if (gone.has(obligation.receipt)) obligation.done = true
+    if (purging !== null || over) return
+    purging = world.setTimer(purgeEvery, () => {
+      purging = null
+      void purge()
+    })
+  }
+
+  async function purge(): Promise<void> {
+    let keep = 0
+    let count = 0
+    while (count < obligations.length && obligations[count]!.done) keep = obligations[count++]!.sequence + 1
+    if (count === 0 || over) return
+    try {
+      await stream.purge(names.obligations(source), keep, stateDeadline)
+      obligations.splice(0, count)
+    } catch (error) {
+      log.debug(
+        { source, error: String(error) },
+        'fulfilled obligations could not be removed; tried again with the next',
+      )
+    }
+  }
+
+  // Room -----------------------------------------------------------------------------------------------------------
+
+  async function waitForRoom(): Promise<void> {
+    for (;;) {
+      if (over) return
+      const full = fence.figures.fullSince !== null
+      if (!full && lookedBytes < lookBytes && world.monotonic() - lookedAt < lookEvery) break
+      try {
+        const state = await stream.state(stateDeadline)
+        streamBytes = state.bytes
+        streamLimit = state.maxBytes
+        lookedAt = world.monotonic()
+        lookedBytes = 0
+        fence.figures.fullSince = null
+      } catch {
+        // Who cannot look cannot append either: the commit will tell.
+        break
+      }
+      if (streamBytes < mark * streamLimit) break
+      const before = stoppedBy
+      stoppedBy = await culprit(stream, names, init.sets).catch(() => before ?? 'unknown')
+      if (before === null)
+        log.warn(
+          { source, bytes: streamBytes, limit: streamLimit, processor: stoppedBy },
+          'the log is at its mark: the reader waits until it has drained',
+        )
+      await sleep(lookEvery / 2)
+    }
+    if (stoppedBy !== null) log.info({ source, bytes: streamBytes, limit: streamLimit }, 'the log has room again')
+    stoppedBy = null
+  }
+
+  // Settling -------------------------------------------------------------------------------------------------------
+
+  async function lookForCover(): Promise<void> {
+    if (covering) return
+    covering = true
+    try {
+      while (demand > 0 && storedTo >= demand && !over) {
+        const target = storedTo
+        init.hurry()
+        const wanted: Demand[] = [...previous].map(([key, lanes]) => ({ key, lanes }))
+        if (await cover(stream, names, init.sets, wanted, stateDeadline).catch(() => false)) {
+          if (demand <= target) demand = 0
+          init.tell({ type: 'settled', term: fence.term, number: target })
+        } else await sleep(coverEvery)
+      }
+    } finally {
+      covering = false
+    }
+  }
+
+  function sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => world.setTimer(ms, resolve))
+  }
+
+  return {
+    open,
+    append,
+    discharge,
+    hurry() {
+      demand = appended
+      if (storedTo >= demand) void lookForCover()
+    },
+    async close(deadlineMs) {
+      if (!over && (committing || queue.length > 0))
+        await new Promise<void>((resolve) => {
+          const timer = world.setTimer(deadlineMs, resolve)
+          idle.push(() => {
+            timer.cancel()
+            resolve()
+          })
+        })
+      end()
+    },
+    figures: () => ({
+      ...fence.figures,
+      term: fence.term,
+      sequence,
+      waitingBytes: queuedBytes,
+      heldBack: held.length,
+      heldBackMs: held.length === 0 ? 0 : Math.round(world.monotonic() - held[0]!.storedAt),
+      undischarged: obligations.length,
+      stoppedBy,
+      streamBytes,
+      streamLimit,
+    }),
+  }
+}
+
+/** The checkpoint in the stream is the last append: everything before it is stored, nothing behind it. */
+function openedFrom(source: string, stored: StoredReader, kept: readonly Obligation[]): Opened {
+  const checkpoint: ReaderCheckpoint = {
+    source,
+    state: stored.confirmed,
+    previous: stored.previous,
+    // Held back first: they are told to the source when they are confirmed.
+    obligations: [],
+    term: stored.term,
+  }
+  return {
+    term: stored.term,
+    checkpoint,
+    tail: stored.state,
+    appended: lastByLane(source, stored.previous),
+    previous: stored.previous,
+    outstanding: kept,
+    held: {},
+  }
+}
+
+function lastByLane(
+  source: string,
+  previous: Readonly<Record<string, LaneVector>>,
+): Record<string, LaneVector[string]> {
+  const last: Record<string, LaneVector[string]> = {}
+  for (const lanes of Object.values(previous))
+    for (const [key, at] of Object.entries(lanes)) {
+      const lane = key.slice(source.length + 1)
+      const known = last[lane]
+      if (known === undefined || at.epoch > known.epoch) last[lane] = at
+      else if (at.epoch === known.epoch && comparePositions(at.position, known.position) > 0) last[lane] = at
+    }
+  return last
+}

@@ -1,0 +1,258 @@
+/**
+ * The fence: commits that only the owner of a checkpoint can make, and the seal that makes an owner.
+ *
+ * Every commit ends with checkpoints that expect the sequence at which their subjects stood: whoever sealed since has moved
+ * it, and the stream refuses the batch as a whole. A reply that says nothing (silence, 503), or that the sequence has moved, is
+ * settled by reading: is the checkpoint that stands there ours, and of this attempt? Nothing is ever sent again before
+ * that read.
+ *
+ * A fence that runs backwards (a write of ours that was acknowledged is gone) means that the stream has lost its tail:
+ * `log-rewind`. The reader or owner ends and begins again from what there is.
+ */
+import { messageOf, TroupeError } from '../../world/error.js'
+import type { World } from '../../world/world.js'
+import type { Outcome, StoredMessage, StreamMessage, StreamPort } from './port.js'
+import { decodeOwnership } from './stored.js'
+
+export interface FenceInit {
+  readonly world: World
+  readonly stream: StreamPort
+  readonly owner: string
+  /** Of whom, for errors: `source db`, `partition key.3`. */
+  readonly place: string
+  readonly planted?: readonly string[]
+}
+
+/** Where a checkpoint's subject stands, as this owner knows it. */
+export interface Stand {
+  sequence: number
+  /** Number of our last write there. */
+  commit: number
+}
+
+export interface FenceFigures {
+  commits: number
+  refused: number
+  ambiguous: number
+  retries: number
+  /** The stream is full: since when, on the monotonic clock. */
+  fullSince: number | null
+}
+
+/** One checkpoint of a commit. Its message is the last of its subject in the batch. */
+export interface Checkpointed {
+  readonly subject: string
+  readonly payload: Uint8Array
+}
+
+export interface Fence {
+  readonly term: number
+  readonly figures: FenceFigures
+  /**
+   * Takes over: reads the checkpoints, and writes what `next` makes of them, with the next term. When it resolves, no
+   * older owner can commit.
+   */
+  seal(
+    subjects: readonly string[],
+    next: (found: readonly (StoredMessage | null)[], term: number) => readonly Checkpointed[],
+  ): Promise<void>
+  /**
+   * Stores messages and checkpoints in one atomic step; gives the sequence of the last message.
+   * @throws TroupeError `fenced`, `log-rewind`, `log-misconfigured`, `log-closed`
+   */
+  commit(number: number, messages: readonly StreamMessage[], checkpoints: readonly Checkpointed[]): Promise<number>
+  /** Gives up waiting: what is under way may still be stored. */
+  close(): void
+}
+
+/** ms for one reply. */
+const replyDeadline = 5_000
+const firstPause = 20
+const longestPause = 1_000
+/** A stale read can look like a rewound log: it must be seen this often. */
+const rewindReads = 4
+
+export function createFence(init: FenceInit): Fence {
+  const { world, stream, owner, place, planted = [] } = init
+  const stands = new Map<string, Stand>()
+  const figures: FenceFigures = { commits: 0, refused: 0, ambiguous: 0, retries: 0, fullSince: null }
+  let term = 0
+  let closed = false
+
+  function open(): void {
+    if (closed) throw new TroupeError({ code: 'log-closed', message: 'the log was closed meanwhile', place })
+  }
+
+  function pause(attempt: number): Promise<void> {
+    const ms = Math.min(longestPause, firstPause * 2 ** attempt) * (0.5 + world.random() / 2)
+    return new Promise((resolve) => world.setTimer(ms, resolve))
+  }
+
+  /** Reads until it is answered. */
+  async function read(subject: string): Promise<StoredMessage | null> {
+    for (let attempt = 0; ; attempt++) {
+      open()
+      try {
+        return await stream.last(subject, replyDeadline)
+      } catch (error) {
+        if (error instanceof TroupeError && error.permanent) throw error
+        figures.retries++
+        await pause(attempt)
+      }
+    }
+  }
+
+  function misconfigured(outcome: Extract<Outcome, { kind: 'misconfigured' }>): TroupeError {
+    return new TroupeError({
+      code: 'log-misconfigured',
+      message: `the stream takes no commit: ${outcome.why} (${outcome.code})`,
+      place,
+      remedy: 'compare the stream with docs/cluster.md, and the user’s permissions with the list there',
+      permanent: true,
+    })
+  }
+
+  function fenced(found: { readonly term: number; readonly owner: string }): TroupeError {
+    return new TroupeError({
+      code: 'fenced',
+      message: `another owner has sealed term ${found.term}; ours is ${term}, and nothing of ours was stored since`,
+      place,
+      remedy: 'nothing: the work goes on there',
+      permanent: true,
+    })
+  }
+
+  function rewound(subject: string, stand: Stand, found: StoredMessage | null): TroupeError {
+    return new TroupeError({
+      code: 'log-rewind',
+      message: `the log has lost its tail: our checkpoint ${subject} stood at sequence ${stand.sequence} and ${found === null ? 'is gone' : `stands at ${found.sequence} now`}`,
+      place,
+      remedy: 'nothing: what was lost is read again from the source; set sync_interval: always on the NATS servers',
+      permanent: true,
+    })
+  }
+
+  function messagesOf(
+    messages: readonly StreamMessage[],
+    checkpoints: readonly Checkpointed[],
+    blind: boolean,
+  ): StreamMessage[] {
+    const wrong = planted.includes('fence-on-the-wrong-message')
+    const batch: StreamMessage[] = messages.map((message, index) =>
+      wrong && index === 0 ? { ...message, expect: 0 } : message,
+    )
+    for (const { subject, payload } of checkpoints) {
+      const expect = stands.get(subject)!.sequence
+      batch.push({ subject, payload, rollup: true, ...(wrong || blind ? {} : { expect }) })
+    }
+    return batch
+  }
+
+  /** What stands at a checkpoint of this attempt, told by reading. */
+  async function settle(number: number, { subject }: Checkpointed): Promise<'stored' | 'not-stored'> {
+    for (let reads = 1; ; reads++) {
+      const stand = stands.get(subject)!
+      const found = await read(subject)
+      const known = found === null ? null : decodeOwnership(found.payload, subject)
+      if (known?.owner === owner && known.commit === number) {
+        stand.sequence = found!.sequence
+        return 'stored'
+      }
+      if (known?.owner === owner && found!.sequence === stand.sequence) return 'not-stored'
+      if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known)
+      if (reads >= rewindReads) throw rewound(subject, stand, found)
+      await pause(reads)
+    }
+  }
+
+  return {
+    get term() {
+      return term
+    },
+    figures,
+
+    async seal(subjects, next) {
+      for (let attempt = 0; ; attempt++) {
+        const found = await Promise.all(subjects.map(read))
+        const terms = found.map((message) =>
+          message === null ? 0 : decodeOwnership(message.payload, message.subject).term,
+        )
+        term = Math.max(0, ...terms) + 1
+        for (const [index, subject] of subjects.entries())
+          stands.set(subject, { sequence: found[index]?.sequence ?? 0, commit: 0 })
+        const checkpoints = next(found, term)
+        open()
+        const outcome = await stream.commit(messagesOf([], checkpoints, false), replyDeadline)
+        if (outcome.kind === 'misconfigured') throw misconfigured(outcome)
+        if (outcome.kind === 'committed') {
+          moved(0, checkpoints, outcome.sequence)
+          return
+        }
+        count(outcome)
+        await pause(attempt)
+        if (outcome.kind === 'ambiguous') {
+          // Perhaps it is there; perhaps it comes later, and then only if nobody has written meanwhile.
+          const now = await Promise.all(subjects.map(read))
+          if (
+            now.every(
+              (message) => message !== null && decodeOwnership(message.payload, message.subject).owner === owner,
+            )
+          ) {
+            for (const message of now) stands.set(message!.subject, { sequence: message!.sequence, commit: 0 })
+            term = decodeOwnership(now[0]!.payload, now[0]!.subject).term
+            return
+          }
+        }
+      }
+    },
+
+    async commit(number, messages, checkpoints) {
+      for (let attempt = 0, blind = false; ; attempt++) {
+        open()
+        const outcome = await stream.commit(messagesOf(messages, checkpoints, blind), replyDeadline)
+        if (outcome.kind === 'committed') {
+          moved(number, checkpoints, outcome.sequence)
+          return outcome.sequence
+        }
+        if (outcome.kind === 'misconfigured') throw misconfigured(outcome)
+        count(outcome)
+        if (outcome.kind === 'ambiguous' && planted.includes('blind-resend')) {
+          blind = true
+          continue
+        }
+        if (outcome.kind === 'retry') await pause(attempt)
+        if ((await settle(number, checkpoints.at(-1)!)) === 'stored') {
+          const { sequence } = stands.get(checkpoints.at(-1)!.subject)!
+          moved(number, checkpoints, sequence)
+          return sequence
+        }
+        if (outcome.kind !== 'retry') await pause(attempt)
+      }
+    },
+
+    close() {
+      closed = true
+    },
+  }
+
+  function count(outcome: Outcome): void {
+    if (outcome.kind === 'fenced') figures.refused++
+    else if (outcome.kind === 'ambiguous') figures.ambiguous++
+    else figures.retries++
+    if (outcome.kind === 'retry' && outcome.full === true) figures.fullSince ??= world.monotonic()
+  }
+
+  /** The messages of a batch lie one behind the other, checkpoints last. */
+  function moved(number: number, checkpoints: readonly Checkpointed[], sequence: number): void {
+    figures.commits++
+    figures.fullSince = null
+    for (const [index, { subject }] of checkpoints.entries())
+      stands.set(subject, { sequence: sequence - (checkpoints.length - 1 - index), commit: number })
+  }
+}
+
+/** An error of the log as one that ends an ownership. */
+export function toLogError(error: unknown, place: string): TroupeError {
+  if (error instanceof TroupeError) return error
+  return new TroupeError({ code: 'log-failed', message: `the log failed: ${messageOf(error)}`, place, cause: error })
+}
