@@ -31,7 +31,7 @@ const INACTIVE_MS = 60_000
 const CALL_MS = 5_000
 /** How long a reading is sought to be made anew without a sign of life before it fails; what is not there at all fails sooner. */
 const PATIENCE_MS = 60_000
-const MISSING_MS = 10_000
+const MISSING_MS = 5_000
 const BACKOFF_MS = { first: 50, most: 2_000 } as const
 /** Messages in one pull; bytes are what limits it. */
 const BATCH = 1_000_000

@@ -49,6 +49,8 @@ interface Pending {
   readonly subjects: ReadonlySet<string>
   readonly resolve: (reply: NatsReply) => void
   readonly timer: Timer
+  /** It ends a row of messages, one of which may have been denied: then the reply says only that it is missing. */
+  readonly follows: boolean
 }
 
 const MAX_PENDING = 10_000
@@ -79,7 +81,10 @@ export function createRequests(init: {
     callback: (error, message) => {
       // A refused subscription comes as an event of the connection too, and is dealt with there.
       if (error !== null) return
-      settle(message.subject.slice(inbox.length + 1), replyOf(message))
+      const token = message.subject.slice(inbox.length + 1)
+      // The refusal of a message before it was received earlier, but the client tells it a few microtasks later.
+      if (pending.get(token)?.follows === true) world.defer(() => settle(token, replyOf(message)))
+      else settle(token, replyOf(message))
     },
   })
 
@@ -96,6 +101,7 @@ export function createRequests(init: {
         pending.set(token, {
           subjects: new Set([...before.map((one) => one.subject), request.subject]),
           resolve,
+          follows: before.length > 0,
           timer: world.setTimer(deadlineMs, () => settle(token, { kind: 'silence', ms: deadlineMs })),
         })
         try {
