@@ -23,7 +23,11 @@ export async function linkTo(url: string, options: Partial<NatsConnectOptions> =
 }
 
 /** Makes a stream with what the protocol needs; `over` is in the server's words. */
-export async function makeStream(link: NatsLink, over: Readonly<Record<string, unknown>> = {}): Promise<StreamPort> {
+export async function makeStream(
+  link: NatsLink,
+  over: Readonly<Record<string, unknown>> = {},
+  log = silent,
+): Promise<StreamPort> {
   const config = {
     name: 'T',
     subjects: ['t.>'],
@@ -36,7 +40,7 @@ export async function makeStream(link: NatsLink, over: Readonly<Record<string, u
   }
   const answer = await api(link, `STREAM.CREATE.${config.name}`, config)
   if (!answer.ok) throw new Error(answer.error.description)
-  return createNatsStream(link, { stream: config.name }, { log: silent })
+  return createNatsStream(link, { stream: config.name }, { log })
 }
 
 export function api(link: NatsLink, subject: string, body?: object) {

@@ -1,7 +1,9 @@
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
+import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
 import type { ReadOptions, StoredMessage, StreamPort } from '../../src/log/jetstream/port.js'
 import { until } from '../actor/harness.js'
-import { api, linkTo, makeStream, message, server, textOf } from './nats-harness.js'
+import { api, linkTo, makeStream, message, server, silent, textOf } from './nats-harness.js'
 
 interface Log {
   readonly messages: StoredMessage[]
@@ -263,4 +265,68 @@ test('a handler that throws ends its reading and not the connection', async () =
   await stream.commit([message('t.evt.0')], 5_000)
   await until(() => bad.failed.length === 1 && good.messages.length === 1)
   expect(bad.failed[0]!.message).toBe('no')
+})
+
+/** A way to the server on which one delivery can get lost. */
+async function lossyWay(port: number) {
+  let armed = false
+  const way = createServer((near) => {
+    const far = connect(port, '127.0.0.1')
+    for (const socket of [near, far]) socket.on('error', () => {})
+    near.pipe(far)
+    near.on('close', () => far.destroy())
+    far.on('close', () => near.destroy())
+    far.on('data', (chunk) => {
+      const text = chunk.toString('latin1')
+      const head = armed ? /H?MSG t\.evt\.0 \S+ \$JS\.ACK\S+ (?:\d+ )?(\d+)\r\n/.exec(text) : null
+      if (head === null) return near.write(chunk)
+      armed = false
+      near.write(text.slice(0, head.index), 'latin1')
+      near.write(text.slice(head.index + head[0].length + Number(head[1]) + 2), 'latin1')
+    })
+  })
+  await new Promise<void>((done) => way.listen(0, '127.0.0.1', done))
+  onTestFinished(() => void way.close())
+  return {
+    url: `nats://127.0.0.1:${(way.address() as AddressInfo).port}`,
+    lose: () => {
+      armed = true
+    },
+    lost: () => !armed,
+  }
+}
+
+test('a message that is missing in what a consumer delivers is fetched again, and nothing comes twice', async () => {
+  const nats = await server()
+  const way = await lossyWay(nats.port)
+  const writer = await makeStream(await linkTo(nats.url))
+  const stream = createNatsStream(await linkTo(way.url), { stream: 'T' }, { log: silent })
+  const log = read(stream)
+  const send = (n: number) => writer.commit([message('t.evt.0', `${n}`)], 5_000)
+  await send(1)
+  await until(() => log.messages.length === 1)
+  way.lose()
+  await send(2)
+  await until(way.lost)
+  // Only what comes after it can show that it is missing.
+  await send(3)
+  await until(() => log.messages.length === 3)
+  expect(log.messages.map((one) => textOf(one.payload))).toEqual(['1', '2', '3'])
+  expect(log.resumed).toEqual([{ last: 3, delivered: 1 }])
+})
+
+test('a consumer whose heartbeats stop is made anew', async () => {
+  const nats = await server()
+  const link = await linkTo(nats.url)
+  const said: string[] = []
+  const stream = await makeStream(link, {}, { ...silent, debug: (fields) => said.push(JSON.stringify(fields)) })
+  const log = read(stream)
+  await stream.commit([message('t.evt.0', '1')], 5_000)
+  await until(() => log.messages.length === 1)
+  nats.pause()
+  await until(() => said.some((line) => line.includes('no heartbeat')), 15_000)
+  nats.resume()
+  await stream.commit([message('t.evt.0', '2')], 5_000)
+  await until(() => log.messages.length === 2 && log.resumed.length > 0)
+  expect(log.messages.map((one) => one.sequence)).toEqual([1, 2])
 })

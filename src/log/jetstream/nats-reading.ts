@@ -23,7 +23,7 @@ import { createPullWindow } from './pull-window.js'
 
 const MS = 1_000_000
 const PULL_MS = 30_000
-const HEARTBEAT_MS = 2_000
+const HEARTBEAT_MS = 1_000
 /** Without anything from the server for as long, while it owes us at least heartbeats, the consumer counts as lost. */
 const SILENCE_MS = 3 * HEARTBEAT_MS
 /** A consumer that nobody pulls from is removed by the server: those of dead nodes go by themselves. */

@@ -15,7 +15,6 @@
  */
 import { headers as newHeaders } from '@nats-io/transport-node'
 import type { NatsLink } from '../../wire/nats/connect.js'
-import { silentNats } from '../../wire/nats/errors.js'
 import { type ApiError, callJetStream } from '../../wire/nats/jetstream-api.js'
 import type { OutgoingMessage } from '../../wire/nats/requests.js'
 import { TroupeError } from '../../world/error.js'
@@ -62,16 +61,16 @@ export function createNatsStream(
   const batchPrefix = Buffer.from(link.world.randomBytes(9)).toString('hex')
   let batches = 0
 
-  const call = async <T>(subject: string, body: object | undefined, deadlineMs: number, attemptMs?: number) =>
+  const call = async <T>(subject: string, body: object | undefined, deadlineMs: number, againMs?: number) =>
     callJetStream<T>(link, {
       subject,
       ...(body === undefined ? {} : { body }),
       deadlineMs,
-      ...(attemptMs === undefined ? {} : { attemptMs }),
+      ...(againMs === undefined ? {} : { againMs }),
     })
 
-  const info = async (body: object | undefined, deadlineMs: number, attemptMs?: number): Promise<StreamInfo> => {
-    const answer = await call<StreamInfo>(`STREAM.INFO.${stream}`, body, deadlineMs, attemptMs)
+  const info = async (body: object | undefined, deadlineMs: number, againMs?: number): Promise<StreamInfo> => {
+    const answer = await call<StreamInfo>(`STREAM.INFO.${stream}`, body, deadlineMs, againMs)
     if (!answer.ok) throw refusal(stream, answer.error)
     return answer.value
   }
@@ -142,7 +141,11 @@ function refusal(stream: string, error: ApiError): TroupeError {
       remedy: 'let Troupe create it, or create it with the command that `--no-provision` prints',
       exitCode: 2,
     })
-  return silentNats(`about the stream ${stream}`, why, 'JetStream')
+  return new TroupeError({
+    code: 'stream-refused',
+    message: `JetStream refuses a request about the stream ${stream}: ${why}`,
+    remedy: 'see the log of the NATS servers',
+  })
 }
 
 function misconfigured(why: string): Outcome {

@@ -20,7 +20,6 @@
  * `$JS.API.STREAM.CREATE.<stream>` and `$JS.API.STREAM.NAMES` on top.
  */
 import type { NatsLink } from '../../wire/nats/connect.js'
-import { silentNats } from '../../wire/nats/errors.js'
 import { type ApiAnswer, type ApiError, callJetStream } from '../../wire/nats/jetstream-api.js'
 import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
@@ -52,6 +51,9 @@ const SMALLEST_LOG = 64 * 1024 * 1024
 /** A frame is at most 128 KiB and must fit, with its headers. */
 const SMALLEST_PAYLOAD = 256 * 1024
 const CALL_MS = 15_000
+/** How long a cluster is waited for whose servers may be starting. */
+const PEERS_MS = 3_000
+const PEERS_PAUSE_MS = 250
 const STREAM_NOT_FOUND = 10059
 const NAME_IN_USE = 10058
 const OVERLAP = 10065
@@ -62,12 +64,12 @@ const LIMITS = new Set([10002, 10023, 10027, 10028, 10047, 10053, 10113, 10120, 
 
 /**
  * @throws TroupeError `stream-differs`, `stream-missing`, `stream-overlap`, `stream-too-small`, `stream-limits`,
- * `stream-peers`, `max-payload-too-small`, `nats-denied`, `nats-silent`
+ * `stream-peers`, `stream-refused`, `max-payload-too-small`, `nats-denied`, `nats-silent`
  */
 export async function provisionStream(link: NatsLink, names: Names, options: ProvisionOptions): Promise<Provisioned> {
   const wanted: WantedStream = { names, maxBytes: options.maxBytes, replicas: options.replicas ?? null }
   checkSizes(link, options)
-  const found = await infoOf(link, names)
+  const found = await infoOf(link, names, options)
   if (found !== null) return accept(wanted, found, options)
   if (!options.provision) throw missing(wanted, options)
   await refuseOverlap(link, names, options)
@@ -109,11 +111,11 @@ function checkSizes(link: NatsLink, options: ProvisionOptions): void {
     })
 }
 
-async function infoOf(link: NatsLink, names: Names): Promise<StreamConfig | null> {
+async function infoOf(link: NatsLink, names: Names, options: ProvisionOptions): Promise<StreamConfig | null> {
   const answer = await call<{ readonly config: StreamConfig }>(link, `STREAM.INFO.${names.stream}`)
   if (answer.ok) return answer.value.config
   if (answer.error.errCode === STREAM_NOT_FOUND) return null
-  throw silentNats(`about the stream ${names.stream}`, textOf(answer.error), link.described)
+  throw refused(link, `tells nothing about the stream ${names.stream}`, answer.error, options)
 }
 
 function accept(wanted: WantedStream, theirs: StreamConfig, options: ProvisionOptions): Provisioned {
@@ -135,13 +137,19 @@ function accept(wanted: WantedStream, theirs: StreamConfig, options: ProvisionOp
 async function refuseOverlap(link: NatsLink, names: Names, options: ProvisionOptions): Promise<void> {
   for (const subject of names.subjects) {
     const answer = await call<{ readonly streams?: readonly string[] | null }>(link, 'STREAM.NAMES', { subject })
-    if (!answer.ok) throw silentNats('which streams there are', textOf(answer.error), link.described)
+    if (!answer.ok) throw refused(link, 'does not tell which streams there are', answer.error, options)
     const others = (answer.value.streams ?? []).filter((name) => name !== names.stream)
     if (others.length > 0) throw overlap(names, `'${subject}' is covered by ${others.slice(0, 5).join(', ')}`, options)
   }
 }
 
-async function create(link: NatsLink, wanted: WantedStream, options: ProvisionOptions): Promise<Provisioned> {
+/** @param until when a cluster that has no room for three replicas is no longer waited for: its servers may be starting */
+async function create(
+  link: NatsLink,
+  wanted: WantedStream,
+  options: ProvisionOptions,
+  until = link.world.monotonic() + PEERS_MS,
+): Promise<Provisioned> {
   const replicas = wanted.replicas ?? 3
   const { stream } = wanted.names
   const answer = await call<{ readonly config: StreamConfig; readonly did_create?: boolean }>(
@@ -155,20 +163,27 @@ async function create(link: NatsLink, wanted: WantedStream, options: ProvisionOp
     return { created: answer.value.did_create !== false, replicas, maxBytes: wanted.maxBytes }
   }
   const { error } = answer
-  if (wanted.replicas === null && isAlone(link, error)) return create(link, { ...wanted, replicas: 1 }, options)
+  if (wanted.replicas === null && error.errCode === NOT_CLUSTERED)
+    return create(link, { ...wanted, replicas: 1 }, options)
+  if (wanted.replicas === null && error.errCode === NO_PEERS) {
+    if (link.world.monotonic() < until) {
+      await new Promise<void>((done) => link.world.setTimer(PEERS_PAUSE_MS, done))
+      return create(link, wanted, options, until)
+    }
+    if (isSmall(link, error)) return create(link, { ...wanted, replicas: 1 }, options)
+  }
   // Another node was quicker; or it is not the stream that we would have made.
-  if (error.errCode === NAME_IN_USE) return accept(wanted, (await infoOf(link, wanted.names)) ?? {}, options)
+  if (error.errCode === NAME_IN_USE) return accept(wanted, (await infoOf(link, wanted.names, options)) ?? {}, options)
   throw refusalOf(link, wanted, replicas, error, options)
 }
 
 /**
- * A single server says so. A cluster of two has no third peer; but one of three whose third is away for now must not get a log of
- * one replica for it.
+ * A cluster of two has no third peer; but one of three whose third is away, or has never been there yet, must not get a log of
+ * one replica for it. How many there shall be is known from those that are there, and from those that the URL names.
  */
-function isAlone(link: NatsLink, error: ApiError): boolean {
-  if (error.errCode === NOT_CLUSTERED) return true
-  const known = link.connection.info?.connect_urls?.length ?? 0
-  return error.errCode === NO_PEERS && !/offline/i.test(error.description) && known < 3
+function isSmall(link: NatsLink, error: ApiError): boolean {
+  const known = Math.max(link.connection.info?.connect_urls?.length ?? 0, link.servers.length)
+  return !/offline/i.test(error.description) && known < 3
 }
 
 function refusalOf(
@@ -192,9 +207,13 @@ function refusalOf(
       message: `a log of ${wanted.maxBytes} bytes is more than the account or the servers allow: ${textOf(error)}`,
       remedy: 'raise max_file_store of the servers or the limits of the account, or make the log smaller',
     })
+  return refused(link, `does not create the stream ${stream}`, error, options)
+}
+
+function refused(link: NatsLink, what: string, error: ApiError, options: ProvisionOptions): TroupeError {
   return wrong(options, {
     code: 'stream-refused',
-    message: `NATS at ${link.described} does not create the stream ${stream}: ${textOf(error)}`,
+    message: `NATS at ${link.described} ${what}: ${textOf(error)}`,
     remedy: 'see the log of its servers',
   })
 }
@@ -234,7 +253,7 @@ function call<T>(link: NatsLink, subject: string, body?: object): Promise<ApiAns
     subject,
     ...(body === undefined ? {} : { body }),
     deadlineMs: CALL_MS,
-    attemptMs: 5_000,
+    againMs: 5_000,
   })
 }
 

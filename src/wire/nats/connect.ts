@@ -57,6 +57,8 @@ export interface NatsLink {
   readonly connection: NatsConnection
   /** `host:port, …`, without credentials. */
   readonly described: string
+  /** Those that the URL names, `host:port`; a cluster may have more. */
+  readonly servers: readonly string[]
   readonly version: string
   readonly abilities: NatsAbilities
   /** Bytes of payload and headers that the server takes in one message. */
@@ -250,6 +252,7 @@ function makeLink(
     world,
     connection,
     described,
+    servers: endpoint.servers,
     get version() {
       return connection.info?.version ?? 'unknown'
     },

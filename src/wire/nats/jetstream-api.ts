@@ -1,10 +1,11 @@
 /**
  * The JetStream API: JSON in, JSON or a numbered error out (ADR-1, ADR-7 of NATS).
  *
- * A call is tried again within its deadline while nobody answers: a stream without a leader says nothing at all, and a
- * server that starts says that it is not ready. So only calls that may be made twice belong here.
+ * A call is made again within its deadline while nobody answers: a stream without a leader says nothing at all, and a
+ * server that starts says that it is not ready. The first answer counts, also one to an earlier attempt. So only calls that
+ * may be made twice belong here.
  */
-import type { World } from '../../world/world.js'
+import type { Timer, World } from '../../world/world.js'
 import { deniedNats, silentNats } from './errors.js'
 import type { NatsReply, NatsRequest } from './requests.js'
 
@@ -29,11 +30,11 @@ export interface ApiCall {
   readonly subject: string
   readonly body?: object
   readonly deadlineMs: number
-  /** ms after which an unanswered request is sent again. Default 2,000. */
-  readonly attemptMs?: number
+  /** ms after which an unanswered request is sent again; twice as long each time, up to 2,000. Default 250. */
+  readonly againMs?: number
 }
 
-const ATTEMPT_MS = 2_000
+const AGAIN_MS = { first: 250, most: 2_000 } as const
 const PAUSE_MS = 100
 /** The cluster has no leader yet; not the leader; JetStream starts. */
 const NOT_READY = new Set([10004, 10007, 10008, 10009])
@@ -44,22 +45,47 @@ const empty = new Uint8Array(0)
 /**
  * @throws TroupeError `nats-silent` when nobody has answered within the deadline, `nats-denied` where the user may not ask
  */
-export async function callJetStream<T>(link: ApiCaller, call: ApiCall): Promise<ApiAnswer<T>> {
+export function callJetStream<T>(link: ApiCaller, call: ApiCall): Promise<ApiAnswer<T>> {
   const { world } = link
   const end = world.monotonic() + call.deadlineMs
   const subject = `$JS.API.${call.subject}`
   const payload = call.body === undefined ? empty : encoder.encode(JSON.stringify(call.body))
-  for (;;) {
-    const left = end - world.monotonic()
-    const deadlineMs = Math.max(1, Math.min(call.attemptMs ?? ATTEMPT_MS, left))
-    const reply = await link.request({ subject, payload, deadlineMs })
-    const answer = answerOf<T>(reply)
-    if (typeof answer === 'object') return answer
-    if (reply.kind === 'denied') throw deniedNats(reply.operation, reply.subject, link.described)
-    const rest = end - world.monotonic()
-    if (reply.kind === 'invalid' || rest <= PAUSE_MS) throw silentNats(subject, answer, link.described)
-    if (reply.kind !== 'silence') await new Promise<void>((done) => world.setTimer(PAUSE_MS, done))
-  }
+  return new Promise((resolve, reject) => {
+    let over = false
+    let why = 'no answer'
+    let next: Timer | null = null
+    let pause = call.againMs ?? AGAIN_MS.first
+
+    const finish = (run: () => void) => {
+      if (over) return
+      over = true
+      next?.cancel()
+      run()
+    }
+    const again = (ms: number) => {
+      if (over) return
+      next?.cancel()
+      next = world.setTimer(ms, attempt)
+    }
+    const attempt = () => {
+      const left = end - world.monotonic()
+      if (left <= 0) return finish(() => reject(silentNats(subject, why, link.described)))
+      void link.request({ subject, payload, deadlineMs: left }).then((reply) => {
+        const answer = answerOf<T>(reply)
+        if (typeof answer === 'object') return finish(() => resolve(answer))
+        if (reply.kind === 'denied')
+          return finish(() => reject(deniedNats(reply.operation, reply.subject, link.described)))
+        if (reply.kind === 'invalid') return finish(() => reject(silentNats(subject, answer, link.described)))
+        if (reply.kind === 'silence' && why !== 'no answer') return
+        why = answer
+        if (reply.kind !== 'silence') again(Math.min(PAUSE_MS, Math.max(0, end - world.monotonic())))
+      })
+      const ms = pause
+      pause = Math.min(Math.max(pause, AGAIN_MS.most), pause * 2)
+      again(Math.min(ms, left))
+    }
+    attempt()
+  })
 }
 
 /** The answer, or why there is none. */
