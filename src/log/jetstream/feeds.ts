@@ -23,7 +23,7 @@ export interface FeedsInit {
   /** Bytes that the slowest follower of a feed may have unfinished. */
   readonly window: number
   readonly deliver: (processor: string, frames: readonly ArrivedFrame[]) => void
-  /** The stream ends below what was read: it has lost its tail. */
+  /** The stream is not the one that was read: it ends below, or goes on with something else. It has lost its tail. */
   readonly rewound: (last: number, delivered: number) => void
   readonly failed: (error: Error) => void
 }
@@ -121,13 +121,16 @@ export function createFeeds(init: FeedsInit): Feeds {
   function arrived(feed: Feed, reading: StreamReading, frame: ArrivedFrame, lastBytes: number): void {
     const known = feed.marks.get(frame.source)
     // Chunks before the last were credited as they came; only the last counts as the frame's.
-    if (known !== undefined && comparePositions(frame.mark, known) <= 0) {
+    if (known !== undefined && comparePositions(frame.mark, known) <= 0 && feed.again !== null) {
       reading.credit(lastBytes)
       return
     }
-    if (known !== undefined && frame.previous !== null && comparePositions(frame.previous, known) > 0) {
-      missing(feed, frame, known)
-      return
+    if (known !== undefined) {
+      const joins = frame.previous === null ? -1 : comparePositions(frame.previous, known)
+      if (joins > 0) missing(feed, frame, known)
+      // Behind what was read stands something else than what stood there: this is another history.
+      else if (joins < 0) init.rewound(frame.sequence, feed.delivered)
+      if (joins !== 0) return
     }
     if (feed.again === frame.source) feed.again = null
     feed.marks.set(frame.source, frame.mark)

@@ -50,12 +50,19 @@ export interface Fence {
   readonly figures: FenceFigures
   /**
    * Takes over: reads the checkpoints, and writes what `next` makes of them, with the next term. When it resolves, no
-   * older owner can commit.
+   * older owner can commit. Gives the sequence of the last checkpoint.
    */
   seal(
     subjects: readonly string[],
     next: (found: readonly (StoredMessage | null)[], term: number) => readonly Checkpointed[],
-  ): Promise<void>
+    messages?: readonly StreamMessage[],
+  ): Promise<number>
+  /**
+   * Reads whether our checkpoint still stands: what was acknowledged a holdback ago and stands now is synced, and no
+   * later loss of a tail can take it. False where nobody answered.
+   * @throws TroupeError `fenced`, `log-rewind`
+   */
+  stillStands(subject: string): Promise<boolean>
   /**
    * Stores messages and checkpoints in one atomic step; gives the sequence of the last message.
    * @throws TroupeError `fenced`, `log-rewind`, `log-misconfigured`, `log-closed`
@@ -148,8 +155,14 @@ export function createFence(init: FenceInit): Fence {
     return batch
   }
 
-  /** What stands at a checkpoint of this attempt, told by reading. */
-  async function settle(number: number, { subject }: Checkpointed): Promise<'stored' | 'not-stored'> {
+  /** What stands at every checkpoint of this attempt: owners with other processors may have sealed only some of them. */
+  async function settle(number: number, checkpoints: readonly Checkpointed[]): Promise<'stored' | 'not-stored'> {
+    let outcome: 'stored' | 'not-stored' = 'not-stored'
+    for (const checkpoint of checkpoints) outcome = await settleOne(number, checkpoint)
+    return outcome
+  }
+
+  async function settleOne(number: number, { subject }: Checkpointed): Promise<'stored' | 'not-stored'> {
     for (let reads = 1; ; reads++) {
       const stand = stands.get(subject)!
       const found = await read(subject)
@@ -171,7 +184,7 @@ export function createFence(init: FenceInit): Fence {
     },
     figures,
 
-    async seal(subjects, next) {
+    async seal(subjects, next, messages = []) {
       for (let attempt = 0; ; attempt++) {
         const found = await Promise.all(subjects.map(read))
         const terms = found.map((message) =>
@@ -182,25 +195,20 @@ export function createFence(init: FenceInit): Fence {
           stands.set(subject, { sequence: found[index]?.sequence ?? 0, commit: 0 })
         const checkpoints = next(found, term)
         open()
-        const outcome = await stream.commit(messagesOf([], checkpoints, false), replyDeadline)
+        const outcome = await stream.commit(messagesOf(messages, checkpoints, false), replyDeadline)
         if (outcome.kind === 'misconfigured') throw misconfigured(outcome)
         if (outcome.kind === 'committed') {
           moved(0, checkpoints, outcome.sequence)
-          return
+          return outcome.sequence
         }
         count(outcome)
         await pause(attempt)
         if (outcome.kind === 'ambiguous') {
           // Perhaps it is there; perhaps it comes later, and then only if nobody has written meanwhile.
           const now = await Promise.all(subjects.map(read))
-          if (
-            now.every(
-              (message) => message !== null && decodeOwnership(message.payload, message.subject).owner === owner,
-            )
-          ) {
+          if (now.every((message) => message !== null && isSeal(message))) {
             for (const message of now) stands.set(message!.subject, { sequence: message!.sequence, commit: 0 })
-            term = decodeOwnership(now[0]!.payload, now[0]!.subject).term
-            return
+            return now.at(-1)!.sequence
           }
         }
       }
@@ -221,7 +229,7 @@ export function createFence(init: FenceInit): Fence {
           continue
         }
         if (outcome.kind === 'retry') await pause(attempt)
-        if ((await settle(number, checkpoints.at(-1)!)) === 'stored') {
+        if ((await settle(number, checkpoints)) === 'stored') {
           const { sequence } = stands.get(checkpoints.at(-1)!.subject)!
           moved(number, checkpoints, sequence)
           return sequence
@@ -230,9 +238,32 @@ export function createFence(init: FenceInit): Fence {
       }
     },
 
+    async stillStands(subject) {
+      for (let reads = 1; ; reads++) {
+        const stand = { ...stands.get(subject)! }
+        let found: StoredMessage | null
+        try {
+          found = await stream.last(subject, replyDeadline)
+        } catch {
+          return false
+        }
+        const known = found === null ? null : decodeOwnership(found.payload, subject)
+        if (known?.owner === owner && known.commit >= stand.commit && found!.sequence >= stand.sequence) return true
+        if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known)
+        if (reads >= rewindReads) throw rewound(subject, stand, found)
+        await pause(reads)
+      }
+    },
+
     close() {
       closed = true
     },
+  }
+
+  /** An older attempt of ours that landed late is not the seal that we hold. */
+  function isSeal({ payload, subject }: StoredMessage): boolean {
+    const known = decodeOwnership(payload, subject)
+    return known.owner === owner && known.term === term
   }
 
   function count(outcome: Outcome): void {

@@ -139,6 +139,11 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     subject: frames,
     holdback: init.holdback,
     retain: init.retain,
+    stillStands: async () => {
+      for (const { subject } of following.values()) if (!(await fence.stillStands(subject))) return false
+      return true
+    },
+    failed: fail,
     planted,
   })
   const feeds = createFeeds({

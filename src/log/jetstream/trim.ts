@@ -17,6 +17,9 @@ export interface TrimInit {
   readonly subject: string
   readonly holdback: number
   readonly retain: number
+  /** Whether the checkpoints of this owner still stand. Rejects where they do not. */
+  readonly stillStands: () => Promise<boolean>
+  readonly failed: (error: unknown) => void
   readonly planted: readonly string[]
 }
 
@@ -87,7 +90,7 @@ export function createTrim(init: TrimInit): Trim {
 
   async function purge(): Promise<void> {
     const sequence = due()
-    if (sequence > trimmedTo && !over) {
+    if (sequence > trimmedTo && !over && (await mayTrim())) {
       try {
         await stream.purge(
           init.planted.includes('trim-by-stream-sequence') ? init.names.subjects[0]! : init.subject,
@@ -100,6 +103,17 @@ export function createTrim(init: TrimInit): Trim {
       }
     }
     schedule()
+  }
+
+  /** A checkpoint that the servers had not synced may be gone by now, and other frames stand at its sequences. */
+  async function mayTrim(): Promise<boolean> {
+    if (holdback === 0) return true
+    try {
+      return (await init.stillStands()) && !over
+    } catch (error) {
+      init.failed(error)
+      return false
+    }
   }
 
   return {

@@ -10,6 +10,7 @@ import type { LaneVector, Obligation, ReaderCheckpoint, ReaderState } from '../.
 import type { FrameHeader } from '../../event/frame.js'
 import { readFrameHeader } from '../../event/open.js'
 import { comparePositions } from '../../event/position.js'
+import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
 import {
@@ -99,6 +100,7 @@ const mark = 0.8
 const lookBytes = 8 * 1024 * 1024
 const lookEvery = 1_000
 const stateDeadline = 5_000
+const obligationsDeadline = 60_000
 /** ms between two looks at the processors' checkpoints while somebody waits. */
 const coverEvery = 50
 /** ms between two purges of obligations. */
@@ -153,18 +155,25 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   // Opening --------------------------------------------------------------------------------------------------------
 
   async function open(): Promise<Opened> {
-    await fence.seal([subject], ([found], term) => {
-      const known = found === null ? firstReader : decodeReader(found!.payload, subject)
-      const seconds = Math.floor(world.now() / 1000)
-      stored = { ...known, term, owner, commit: 0, run: Math.max(known.run + 1, seconds) }
-      return [{ subject, payload: encodeReader(stored) }]
-    })
+    sequence = await fence.seal(
+      [subject],
+      ([found], term) => {
+        const known = found === null ? firstReader : decodeReader(found!.payload, subject)
+        const seconds = Math.floor(world.now() / 1000)
+        stored = { ...known, term, owner, commit: 0, run: Math.max(known.run + 1, seconds) }
+        return [{ subject, payload: encodeReader(stored) }]
+      },
+      // Obligations are read up to here: nobody can write any behind it.
+      [{ subject: names.obligations(source), payload: Buffer.alloc(0), headers: { 'T-R': '0' } }],
+    )
     receipts = stored.receipt
     confirmed = stored.confirmed
     for (const [key, lanes] of Object.entries(stored.previous)) previous.set(key, { ...lanes })
     for (const [key, at] of Object.entries(stored.marks)) marks.set(key, at)
-    const kept = await readObligations()
+    const kept = await readObligations(sequence - 1)
     for (const { receipt, sequence } of kept) obligations.push({ receipt, sequence, done: false })
+    obligations.push({ receipt: 0, sequence: sequence - 1, done: true })
+    discharge([])
     // How long ago they were stored nobody can tell by a clock of his own: they are held back once more.
     if (kept.length > 0 || stored.state !== null)
       held.push({ storedAt: world.monotonic(), state: stored.state ?? {}, receipts: kept })
@@ -172,42 +181,41 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     return openedFrom(source, stored, kept)
   }
 
-  /** All of them: nobody else can write any more. */
-  async function readObligations(): Promise<(Obligation & { readonly sequence: number })[]> {
-    const last = await lastObligation()
-    if (last === 0) return []
+  /** All of them, up to the one that the seal has written. */
+  async function readObligations(last: number): Promise<(Obligation & { readonly sequence: number })[]> {
     const found: (Obligation & { sequence: number })[] = []
     await new Promise<void>((resolve, reject) => {
+      const late = world.setTimer(obligationsDeadline, () => done(obligationsLate()))
+      const done = (error?: Error) => {
+        late.cancel()
+        reading.stop()
+        if (error === undefined) resolve()
+        else reject(error)
+      }
       const reading = stream.read({
         subject: names.obligations(source),
         from: 1,
         window: 16 * 1024 * 1024,
-        message: (message) => {
-          found.push({
-            receipt: Number(message.headers['T-R']),
-            bytes: Uint8Array.from(message.payload),
-            sequence: message.sequence,
-          })
-          reading.credit(message.payload.length)
-          if (message.sequence < last) return
-          reading.stop()
-          resolve()
+        message({ headers, payload, sequence }) {
+          const receipt = Number(headers['T-R'])
+          if (receipt > 0) found.push({ receipt, bytes: Uint8Array.from(payload), sequence })
+          reading.credit(payload.length)
+          if (sequence >= last) done()
         },
         resumed: () => {},
-        failed: reject,
+        failed: done,
       })
     })
     return found
   }
 
-  async function lastObligation(): Promise<number> {
-    for (let attempt = 0; ; attempt++)
-      try {
-        return (await stream.last(names.obligations(source), stateDeadline))?.sequence ?? 0
-      } catch (error) {
-        if (attempt >= 10 || over) throw error
-        await sleep(100)
-      }
+  function obligationsLate(): TroupeError {
+    return new TroupeError({
+      code: 'log-silent',
+      message: `what the source must still be told could not be read within ${obligationsDeadline / 1000} s`,
+      place,
+      remedy: 'look at the NATS servers; the reader is started again',
+    })
   }
 
   // Appending ------------------------------------------------------------------------------------------------------
@@ -346,7 +354,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     })
     init.tell({ type: 'stored', term: fence.term, number: storedTo })
     held.push({ storedAt: world.monotonic(), state, receipts: fulfilled })
-    if (init.holdback === 0) confirm()
+    if (init.holdback === 0) confirm(world.monotonic())
     else scheduleConfirm()
     if (demand > 0) void lookForCover()
   }
@@ -359,13 +367,21 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     // Many appends a second share one confirmation.
     confirming = world.setTimer(Math.max(due, Math.min(1_000, init.holdback / 20)), () => {
       confirming = null
-      confirm()
-      scheduleConfirm()
+      confirmDue().then(scheduleConfirm, fail)
     })
   }
 
-  function confirm(): void {
+  /**
+   * What was acknowledged may have been lost since, and an idle reader would not notice: what is confirmed must be seen to
+   * stand a holdback after it was stored.
+   */
+  async function confirmDue(): Promise<void> {
     const until = world.monotonic() - init.holdback
+    if (init.holdback > 0 && !(await fence.stillStands(subject))) return
+    if (!over) confirm(until)
+  }
+
+  function confirm(until: number): void {
     let count = 0
     while (count < held.length && held[count]!.storedAt <= until) count++
     if (count === 0) return
