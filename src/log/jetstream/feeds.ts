@@ -251,6 +251,8 @@ export function createFeeds(init: FeedsInit): Feeds {
       if (at === feed.frames.length) return
       follower.open = feed.frames.length - at - 1
       drop(feed)
+      // Where everything that may be delivered is, nothing more arrives: this is the moment to part.
+      if (feed.bytes >= init.window / 2) split(feed)
       resume(feed)
     },
     leave(processor) {
