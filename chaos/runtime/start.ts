@@ -37,6 +37,15 @@ export function startThroughCli(pipeline: ChaosPipeline): Runtime {
   return watch(launch(cli, ['run', file, '--log-level', 'warn'], pipeline))
 }
 
+/** `troupe run --cluster` on it: one node. */
+export function startNode(pipeline: ChaosPipeline, servers: string, node: string): Runtime {
+  const cli = compiled(new URL('../../src/cli/main.js', import.meta.url))
+  const file = compiled(new URL('./pipeline.js', import.meta.url))
+  return watch(
+    launch(cli, ['run', file, '--cluster', servers, '--node', node, '--log-level', 'info', '--json'], pipeline),
+  )
+}
+
 export function startObedient(pipeline: ChaosPipeline, chaos: { readonly flushDelay?: number } = {}): ObedientRuntime {
   const child = launch(compiled(new URL('./main.js', import.meta.url)), [JSON.stringify(chaos)], pipeline)
   const runtime = watch(child)

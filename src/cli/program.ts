@@ -36,7 +36,7 @@ function makeProgram(version: string): Command {
     .version(version)
     .option('--verbose', 'print the stack of an error')
   const commands = [
-    runCommand(),
+    runCommand(version),
     validateCommand(),
     explainCommand(),
     statusCommand(),

@@ -75,6 +75,8 @@ export function pathsOf(definition: PipelineDefinition) {
     log: `${root}/log`,
     terminator: `${root}/terminator`,
     owner: (set: string, partition: number) => `${root}/owners/${set}-${partition}`,
+    processor: (set: string, partition: number, name: string) =>
+      `${root}/owners/${set}-${partition}/processors/${name}`,
     reader: (source: string) => `${root}/readers/${source}`,
   }
 }
@@ -232,7 +234,13 @@ export function consumerSpec(
 export function processorSpec(
   definition: PipelineDefinition,
   name: string,
-  place: { readonly id: string; readonly set: string; readonly partition: number; readonly consumer: string },
+  place: {
+    readonly id: string
+    readonly set: string
+    readonly partition: number
+    readonly consumer: string
+    readonly permit?: string
+  },
 ): ChildSpec {
   const { order, concurrency, filter, sink, retry, onFailure } = definition.processors[name]!
   return childOf(processor, {
@@ -252,6 +260,7 @@ export function processorSpec(
       onFailure,
       dataDirectory: definition.dataDirectory,
       consumer: place.consumer,
+      permit: place.permit ?? null,
     },
   })
 }

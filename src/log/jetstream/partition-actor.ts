@@ -15,6 +15,8 @@ export interface PartitionLogArgs
 export type PartitionLogMessage =
   | LogMessage
   | { readonly type: 'alive' }
+  /** Ask: whether this owner can still commit; an owner that cannot ends instead of answering. */
+  | { readonly type: 'still-owner' }
   /** Ask: delivers nothing more, waits for what was delivered, writes the last checkpoint. Then the unit may be stopped. */
   | { readonly type: 'close'; readonly deadlineMs: number }
 
@@ -83,6 +85,8 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
             return machine.close(message.deadlineMs).then(() => true)
           case 'alive':
             return true
+          case 'still-owner':
+            return machine.stillOwns().then(() => true)
           default:
             return
         }

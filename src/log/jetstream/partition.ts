@@ -61,6 +61,8 @@ export interface PartitionLog {
   finished(processor: string, sequence: number): void
   /** A processor has stopped for good: nobody waits for it. */
   halted(processor: string): void
+  /** Resolves when a read has shown that no other owner has sealed; fails this owner where one has. */
+  stillOwns(): Promise<void>
   /** Writes a checkpoint now, if there is something to write. Resolves when it is stored. */
   checkpoint(): Promise<void>
   /** Delivers nothing more, waits within the deadline for what was delivered, writes the last checkpoint, ends. */
@@ -139,10 +141,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     subject: frames,
     holdback: init.holdback,
     retain: init.retain,
-    stillStands: async () => {
-      for (const { subject } of following.values()) if (!(await fence.stillStands(subject))) return false
-      return true
-    },
+    stillStands,
     failed: fail,
     planted,
   })
@@ -155,6 +154,20 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     rewound: (last, delivered) => fail(lostTail(last, delivered)),
     failed: fail,
   })
+
+  async function stillStands(): Promise<boolean> {
+    for (const { subject } of following.values()) if (!(await fence.stillStands(subject))) return false
+    return true
+  }
+
+  async function stillOwns(): Promise<void> {
+    try {
+      while (!over && !(await stillStands())) await new Promise<void>((resolve) => world.setTimer(250, resolve))
+    } catch (error) {
+      fail(error)
+      throw error
+    }
+  }
 
   function fail(error: unknown): void {
     if (over) return
@@ -379,6 +392,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       feeds.leave(name)
       if (closing !== null && nothingPending()) closing()
     },
+    stillOwns,
     checkpoint,
     async close(deadlineMs) {
       if (over || closing !== null) return
