@@ -9,7 +9,7 @@ import { type ActorContext, defineActor } from '../actor/actor.js'
 import type { ClusterAddress } from '../log/jetstream/link.js'
 import { connectNats } from '../wire/nats/connect.js'
 import { createControl } from './control.js'
-import { createNatsKv } from './nats-kv.js'
+import { openNatsKv } from './nats-kv.js'
 import type { Resource } from './port.js'
 import { createUnits, type UnitPlan } from './units.js'
 
@@ -46,12 +46,12 @@ export const control = defineActor<ControlArgs, ControlMessage>(
       place: `the cluster of pipeline ${pipeline}`,
       onClosed: (error) => context.exit(error),
     })
-    const kv = await createNatsKv(link.connection, {
-      bucket: `troupe_${pipeline}`,
+    const kv = await openNatsKv({
+      connection: link.connection,
+      world,
+      pipeline,
       replicas: args.replicas,
       provision: args.provision,
-      world,
-      log,
     })
     const machine = createControl({
       kv,
@@ -94,7 +94,7 @@ export const control = defineActor<ControlArgs, ControlMessage>(
         else machine.halt()
         await link.close()
       },
-      inspect: () => ({ node, ...machine.view() }),
+      inspect: () => ({ ...machine.view() }),
     }
   },
 )
