@@ -8,6 +8,8 @@ export interface ChaosPipeline {
   readonly data: string
   readonly mode: 'read' | 'group'
   readonly onGap: 'stop' | 'report'
+  /** The sink stores the checkpoint with the work. */
+  readonly exactlyOnce?: boolean
 }
 
 /** Names that the scenarios look for in the servers. */
@@ -18,7 +20,7 @@ export const names = {
   group: 'chaos-group',
 } as const
 
-const { postgres, redis, data, mode, onGap } = JSON.parse(
+const { postgres, redis, data, mode, onGap, exactlyOnce } = JSON.parse(
   process.env.CHAOS_PIPELINE ??
     '{"postgres":"postgres://127.0.0.1/postgres","redis":"redis://127.0.0.1:6379","mode":"read","onGap":"stop"}',
 ) as ChaosPipeline
@@ -34,6 +36,10 @@ export default definePipeline({
     clicks: { kind: 'redis-streams', url: redis, streams: [names.clicks], mode, group: names.group, keyField: 'key' },
   },
   processors: {
-    copy: { handler: enrich, sink: { kind: 'redis', url: redis, write: 'stream', name: names.sink } },
+    copy: {
+      handler: enrich,
+      sink: { kind: 'redis', url: redis, write: 'stream', name: names.sink, exactlyOnce: exactlyOnce === true },
+      ...(exactlyOnce === true ? { guarantee: 'exactly-once' } : {}),
+    },
   },
 })

@@ -200,9 +200,7 @@ function ownerSpec(
           args: {
             strategy: 'one-for-one',
             ...patient,
-            children: set.processors.map((name) =>
-              processorSpec(definition, name, set.name, partition, `${path}/consumer`),
-            ),
+            children: set.processors.map((name) => processorSpec(definition, name, set, partition, `${path}/consumer`)),
           },
         }),
       ],
@@ -213,7 +211,7 @@ function ownerSpec(
 function processorSpec(
   definition: PipelineDefinition,
   name: string,
-  set: string,
+  set: PartitionSet,
   partition: number,
   consumerPath: string,
 ): ChildSpec {
@@ -224,8 +222,9 @@ function processorSpec(
     args: {
       pipeline: definition.name,
       processor: name,
-      set,
+      set: set.name,
       partition,
+      partitions: set.partitions,
       order,
       concurrency,
       filter,

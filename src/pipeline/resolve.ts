@@ -301,6 +301,7 @@ function completeProcessor(
     sink: processor.sink == null ? null : completeSink(processor.sink, setting.directory),
     retry: processor.retry,
     onFailure: processor.onFailure,
+    guarantee: processor.guarantee ?? null,
   }
 }
 
