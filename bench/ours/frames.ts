@@ -54,6 +54,7 @@ const owners = Array.from({ length: runtimePartitions }, (_, partition) =>
             processor: 'count',
             set: 'key',
             partition,
+            partitions: runtimePartitions,
             order: 'key',
             concurrency: 16,
             filter: { namespaces: [], entities: [], operations: [] },

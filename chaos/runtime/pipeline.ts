@@ -12,6 +12,8 @@ export interface ChaosPipeline {
   readonly lease?: number
   /** ms; 0: the log is synced. */
   readonly holdback?: number
+  /** The sink stores the checkpoint with the work. */
+  readonly exactlyOnce?: boolean
 }
 
 /** Names that the scenarios look for in the servers. */
@@ -22,7 +24,7 @@ export const names = {
   group: 'chaos-group',
 } as const
 
-const { postgres, redis, data, mode, onGap, lease, holdback } = JSON.parse(
+const { postgres, redis, data, mode, onGap, lease, holdback, exactlyOnce } = JSON.parse(
   process.env.CHAOS_PIPELINE ??
     '{"postgres":"postgres://127.0.0.1/postgres","redis":"redis://127.0.0.1:6379","mode":"read","onGap":"stop"}',
 ) as ChaosPipeline
@@ -43,6 +45,10 @@ export default definePipeline({
     clicks: { kind: 'redis-streams', url: redis, streams: [names.clicks], mode, group: names.group, keyField: 'key' },
   },
   processors: {
-    copy: { handler: enrich, sink: { kind: 'redis', url: redis, write: 'stream', name: names.sink } },
+    copy: {
+      handler: enrich,
+      sink: { kind: 'redis', url: redis, write: 'stream', name: names.sink, exactlyOnce: exactlyOnce === true },
+      ...(exactlyOnce === true ? { guarantee: 'exactly-once' } : {}),
+    },
   },
 })

@@ -1,5 +1,6 @@
 /** `troupe validate FILE`: checks a pipeline and loads its handlers, without touching a server. `--schema` prints the JSON Schema. */
 import { Command } from 'commander'
+import { demandGuarantees } from '../pipeline/demand.js'
 import { preflightHandlers } from '../pipeline/handler.js'
 import { loadPipeline } from '../pipeline/load.js'
 import { pipelineJsonSchema } from '../pipeline/schema.js'
@@ -22,6 +23,8 @@ export function validateCommand(): Command {
       if (file === undefined)
         throw new TroupeError({ code: 'usage', message: 'validate needs a file, or --schema', exitCode: 2 })
       const definition = await loadPipeline(file)
+      // Where it will run is not known here: only what no deployment can promise is wrong.
+      await demandGuarantees(definition, true)
       await preflightHandlers(definition)
       const count = (things: object): number => Object.keys(things).length
       process.stdout.write(

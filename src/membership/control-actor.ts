@@ -7,7 +7,8 @@
  */
 import { type ActorContext, defineActor } from '../actor/actor.js'
 import type { ClusterAddress } from '../log/jetstream/link.js'
-import { connectNats } from '../wire/nats/connect.js'
+import { connectNats, type NatsLink } from '../wire/nats/connect.js'
+import { messageOf, TroupeError } from '../world/error.js'
 import { createControl } from './control.js'
 import { openNatsKv } from './nats-kv.js'
 import type { Resource } from './port.js'
@@ -37,22 +38,8 @@ export const control = defineActor<ControlArgs, ControlMessage>(
   { module: import.meta.url, export: 'control' },
   async (context: ActorContext<ControlMessage>, args) => {
     const { world, log } = context
-    const { pipeline, node, servers } = args.address
-    const link = await connectNats({
-      servers,
-      name: `troupe.${pipeline}.${node}.control`,
-      world,
-      log,
-      place: `the cluster of pipeline ${pipeline}`,
-      onClosed: (error) => context.exit(error),
-    })
-    const kv = await openNatsKv({
-      connection: link.connection,
-      world,
-      pipeline,
-      replicas: args.replicas,
-      provision: args.provision,
-    })
+    const { node } = args.address
+    const { link, kv } = await openStore(context, args)
     const machine = createControl({
       kv,
       units: createUnits(context, args.units),
@@ -98,3 +85,40 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     }
   },
 )
+
+/** ms for which a node that starts waits for servers that are starting or electing a leader. */
+const openWithin = 60_000
+const openEvery = 500
+
+async function openStore(context: ActorContext<ControlMessage>, args: ControlArgs) {
+  const { world, log } = context
+  const { pipeline, node, servers } = args.address
+  const until = world.monotonic() + openWithin
+  for (;;) {
+    let link: NatsLink | null = null
+    try {
+      link = await connectNats({
+        servers,
+        name: `troupe.${pipeline}.${node}.control`,
+        world,
+        log,
+        place: `the cluster of pipeline ${pipeline}`,
+        onClosed: (error) => context.exit(error),
+      })
+      const kv = await openNatsKv({
+        connection: link.connection,
+        world,
+        pipeline,
+        replicas: args.replicas,
+        provision: args.provision,
+      })
+      return { link, kv }
+    } catch (error) {
+      await link?.close()
+      const final = error instanceof TroupeError && (error.code === 'bucket-missing' || error.permanent)
+      if (final || world.monotonic() > until || context.signal.aborted) throw error
+      log.warn({ cause: messageOf(error) }, 'the membership cannot be opened yet; tried again')
+      await new Promise<void>((resolve) => world.setTimer(openEvery, resolve))
+    }
+  }
+}

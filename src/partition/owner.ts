@@ -3,16 +3,18 @@
  * them on in order, and tells the log what each processor has finished.
  *
  * It keeps what a processor has not finished, so that a processor that was restarted gets it again. It never trusts the
- * log to begin where it was asked to: each frame is placed by its positions.
+ * log to begin where it was asked to: each frame is placed by its positions. Where a processor's sink stores the checkpoint
+ * with the work, that checkpoint alone places its frames, whatever the log's says.
  */
 import { defineActor, type Ref } from '../actor/actor.js'
-import type { LaneVector } from '../checkpoint/checkpoint.js'
+import type { LanePosition, LaneVector } from '../checkpoint/checkpoint.js'
+import type { FrameHeader } from '../event/frame.js'
 import { readFrameHeader } from '../event/open.js'
 import { formatPosition, type Position } from '../event/position.js'
-import type { DeliveredFrame, LogMessage, OwnerMessage } from '../log/log.js'
+import { type DeliveredFrame, type LogMessage, laneKey, type OwnerMessage } from '../log/log.js'
 import { TroupeError } from '../world/error.js'
 import type { World } from '../world/world.js'
-import { afterFrame, placeFrame } from './progress.js'
+import { afterFrame, lanesBehind, passesOver, placeFrame } from './progress.js'
 
 export interface PartitionProcessor {
   readonly name: string
@@ -34,6 +36,8 @@ export interface Assigned {
   readonly after: Position | null
   /** Nothing in it is new: finish it without opening it. */
   readonly skip: boolean
+  /** Where the processor stands when it has finished the frame. */
+  readonly lanes: LaneVector
 }
 
 /** What the consumer tells a processor. */
@@ -47,7 +51,14 @@ export interface ProcessorMessage {
 export type ConsumerMessage =
   | OwnerMessage
   /** A processor has started (again) and wants everything that it has not finished. */
-  | { readonly type: 'join'; readonly processor: string; readonly path: string; readonly session: number }
+  | {
+      readonly type: 'join'
+      readonly processor: string
+      readonly path: string
+      readonly session: number
+      /** The checkpoint in its sink; null: the sink stores checkpoints and has none; absent: it stores none. */
+      readonly lanes?: LaneVector | null
+    }
   /** A processor has stopped for good: its partition can drain no further. */
   | { readonly type: 'halted' }
   | { readonly type: 'done'; readonly processor: string; readonly sequence: number; readonly session: number }
@@ -55,15 +66,20 @@ export type ConsumerMessage =
 interface Joined {
   readonly ref: Ref<ProcessorMessage>
   readonly session: number
+  readonly sink: LaneVector | null | undefined
 }
 
 interface Reading {
   readonly from: readonly string[]
   joined: Joined | null
-  /** Lanes after the last frame that was placed. */
+  /** Lanes after the last frame that was finished, and after the last that was placed. */
+  done: LaneVector
   lanes: LaneVector
+  /** Lanes in which its sink stands behind what was finished, with the place of the latter, until a frame tells whether that matters. */
+  behind: Map<string, LanePosition>
   finished: number
-  /** Placed and not finished, in order. */
+  /** Not finished, in order. Placed once it has joined: only then it is known where it stands. */
+  frames: DeliveredFrame[]
   work: Assigned[]
 }
 
@@ -87,22 +103,40 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
         })
       next = frames.at(-1)!.sequence + 1
       for (const [processor, reading] of readings) {
-        const assigned: Assigned[] = []
-        for (const frame of frames) {
-          if (frame.sequence <= reading.finished) continue
-          const header = readFrameHeader(Buffer.from(frame.memory), frame.offset)
-          const placement = placeFrame(header, reading.lanes)
-          if (placement.kind === 'gap') throw gap(processor, header.lane.source, placement)
-          if (placement.kind !== 'none') reading.lanes = afterFrame(header, reading.lanes)
-          assigned.push({
-            frame,
-            after: placement.kind === 'after' ? placement.after : null,
-            skip: placement.kind === 'none' || !reads(reading, header.lane.source),
-          })
-        }
-        for (const one of assigned) reading.work.push(one)
-        if (reading.joined !== null && assigned.length > 0) send(reading.joined, assigned)
+        const fresh = frames.filter(({ sequence }) => sequence > reading.finished)
+        if (fresh.length === 0) continue
+        for (const frame of fresh) reading.frames.push(frame)
+        if (reading.joined !== null) assign(processor, reading, reading.joined, fresh)
       }
+    }
+
+    function assign(processor: string, reading: Reading, joined: Joined, frames: readonly DeliveredFrame[]): void {
+      const assigned: Assigned[] = []
+      for (const frame of frames) {
+        const header = readFrameHeader(Buffer.from(frame.memory), frame.offset)
+        if (reading.behind.size > 0) checkBehind(processor, reading, header, frame)
+        const placement = placeFrame(header, reading.lanes, frame.mark)
+        if (placement.kind === 'gap') throw gap(processor, header.lane.source, placement)
+        if (placement.kind !== 'none') reading.lanes = afterFrame(header, reading.lanes, frame.mark)
+        assigned.push({
+          frame,
+          after: placement.kind === 'after' ? placement.after : null,
+          skip: placement.kind === 'none' || !reads(reading, header.lane.source),
+          lanes: reading.lanes,
+        })
+      }
+      for (const one of assigned) reading.work.push(one)
+      if (assigned.length > 0) send(joined, assigned)
+    }
+
+    /** The sink stands behind what was finished: that is mended by frames that come again, and by nothing else. */
+    function checkBehind(processor: string, reading: Reading, header: FrameHeader, frame: DeliveredFrame): void {
+      const key = laneKey(header.lane.source, header.lane.lane)
+      const other = reading.behind.get(key)
+      if (other === undefined) return
+      const own = reading.lanes[key]
+      if (passesOver(header, own, other, frame.mark)) throw sinkBehind(processor, key, own, other)
+      reading.behind.delete(key)
     }
 
     function send({ ref, session }: Joined, frames: readonly Assigned[]): void {
@@ -119,11 +153,39 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
       })
     }
 
+    function sinkBehind(
+      processor: string,
+      lane: string,
+      at: LanePosition | undefined,
+      finished: LanePosition,
+    ): TroupeError {
+      return new TroupeError({
+        code: 'sink-behind',
+        message: `the checkpoint in the sink stands at ${at === undefined ? 'nothing' : formatPosition(at.position)} of ${lane}, but everything up to ${formatPosition(finished.position)} had been committed to it and does not come again: the sink has lost data`,
+        place: `processor ${processor}, partition ${args.set}.${args.partition}`,
+        remedy:
+          'put the newer data of the sink back; to go on without what is missing, remove the checkpoint in the sink (docs/sinks.md)',
+        permanent: true,
+      })
+    }
+
     function join(processor: string, joined: Joined): void {
       const reading = readings.get(processor)
       if (reading === undefined) return
       reading.joined = joined
-      if (reading.work.length > 0) send(joined, [...reading.work])
+      reading.work = []
+      reading.behind.clear()
+      if (joined.sink === null && Object.keys(reading.done).length > 0)
+        context.log.warn(
+          { processor, set: args.set, partition: args.partition },
+          'the sink has no checkpoint of this partition: it is new to it, or was lost; going on from the checkpoint of the log',
+        )
+      if (joined.sink != null) {
+        reading.behind = lanesBehind(joined.sink, reading.done)
+        reading.done = joined.sink
+      }
+      reading.lanes = reading.done
+      assign(processor, reading, joined, reading.frames)
     }
 
     const token = incarnationOf(context.world)
@@ -148,8 +210,11 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
               readings.set(name, {
                 from,
                 joined: null,
+                done: known?.lanes ?? {},
                 lanes: known?.lanes ?? {},
+                behind: new Map(),
                 finished: known?.finished ?? 0,
+                frames: [],
                 work: [],
               })
             }
@@ -161,7 +226,8 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
             if (session > 0) place(message.frames)
             return
           case 'join': {
-            const joined = { ref: context.ref<ProcessorMessage>(message.path), session: message.session }
+            const { path, session: theirs, lanes } = message
+            const joined: Joined = { ref: context.ref<ProcessorMessage>(path), session: theirs, sink: lanes }
             if (session > 0) join(message.processor, joined)
             else early.push({ processor: message.processor, ...joined })
             return
@@ -175,7 +241,9 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
             reading.finished = message.sequence
             let gone = 0
             while (gone < reading.work.length && reading.work[gone]!.frame.sequence <= message.sequence) gone++
+            if (gone > 0) reading.done = reading.work[gone - 1]!.lanes
             reading.work.splice(0, gone)
+            reading.frames.splice(0, gone)
             log.tell({
               type: 'finished',
               set: args.set,
@@ -192,7 +260,7 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
         return {
           set: args.set,
           partition: args.partition,
-          waiting: Math.max(0, ...[...readings.values()].map((reading) => reading.work.length)),
+          waiting: Math.max(0, ...[...readings.values()].map((reading) => reading.frames.length)),
         }
       },
     }

@@ -1,13 +1,14 @@
 /**
- * What an owner does with a frame, from the position of its processor in the frame's lane: a pure function.
+ * What an owner does with a frame, from the position of its processor in the frame's lane: pure functions.
  *
  * Rules (docs/architecture.md): drop what is at or below the position; if `previous` is above it, something between is
- * missing, and nothing may be processed before it was read again.
+ * missing, and nothing may be processed before it was read again. In a lane without an order positions say nothing: the
+ * frame's mark decides where the log gives one (the cluster's does), and its place in the vector holds that mark.
  */
-import type { LaneVector } from '../checkpoint/checkpoint.js'
+import type { LanePosition, LaneVector } from '../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../event/frame.js'
 import { comparePositions, type Position } from '../event/position.js'
-import { laneKey } from '../log/log.js'
+import { type FrameMark, laneKey } from '../log/log.js'
 
 export type Placement =
   /** Every record is new. */
@@ -21,10 +22,14 @@ export type Placement =
 const all: Placement = { kind: 'all' }
 const none: Placement = { kind: 'none' }
 
-export function placeFrame(header: FrameHeader, lanes: LaneVector): Placement {
+export function placeFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameMark): Placement {
   const { lane } = header
-  if (lane.ordered === false) return all
   const known = lanes[laneKey(lane.source, lane.lane)]
+  if (lane.ordered === false) {
+    // Marks belong to the log and outlive the source's epochs.
+    if (mark === undefined || known === undefined) return all
+    return comparePositions(mark, known.position) > 0 ? all : none
+  }
   // A lane that this processor never saw begins where it is given.
   if (known === undefined || lane.epoch > known.epoch) return all
   if (lane.epoch < known.epoch) return none
@@ -36,11 +41,38 @@ export function placeFrame(header: FrameHeader, lanes: LaneVector): Placement {
 }
 
 /** The lanes after a frame that brought something new. */
-export function afterFrame(header: FrameHeader, lanes: LaneVector): LaneVector {
+export function afterFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameMark): LaneVector {
   const { lane } = header
-  if (lane.ordered === false) return lanes
-  return {
-    ...lanes,
-    [laneKey(lane.source, lane.lane)]: { epoch: lane.epoch, position: header.last },
+  const position = lane.ordered === false ? mark : header.last
+  if (position === undefined) return lanes
+  return { ...lanes, [laneKey(lane.source, lane.lane)]: { epoch: lane.epoch, position } }
+}
+
+/** Lanes in which `lanes` stands behind `other`, or not at all, with the place of `other`. */
+export function lanesBehind(lanes: LaneVector, other: LaneVector): Map<string, LanePosition> {
+  const behind = new Map<string, LanePosition>()
+  for (const [key, at] of Object.entries(other)) {
+    const own = lanes[key]
+    if (own !== undefined && own.epoch > at.epoch) continue
+    if (own !== undefined && own.epoch === at.epoch && comparePositions(own.position, at.position) >= 0) continue
+    behind.set(key, at)
   }
+  return behind
+}
+
+/**
+ * Whether a frame begins beyond what is missing: `own` is where a processor stands in the frame's lane, `other` where it
+ * stood by another checkpoint, further on. The first frame of the lane that comes tells.
+ */
+export function passesOver(
+  header: FrameHeader,
+  own: LanePosition | undefined,
+  other: LanePosition,
+  mark?: FrameMark,
+): boolean {
+  const { lane, previous } = header
+  if (lane.ordered === false) return mark !== undefined && comparePositions(mark, other.position) > 0
+  if (lane.epoch !== other.epoch) return lane.epoch > other.epoch
+  if (own === undefined || own.epoch < other.epoch) return previous !== null
+  return previous !== null && comparePositions(previous, own.position) > 0
 }

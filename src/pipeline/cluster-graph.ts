@@ -178,7 +178,7 @@ function ownerUnit(
                     consumerSpec(definition, set.name, partition, [name], `${path}/log`),
                     processorSpec(definition, name, {
                       id: 'processor',
-                      set: set.name,
+                      set,
                       partition,
                       consumer: `${path}/processors/${name}/consumer`,
                       permit: `${path}/log`,

@@ -35,6 +35,8 @@ export interface ProcessorDefinition {
   readonly retry: RetryDefinition
   /** After the last retry: the event becomes a dead letter and its key goes on, or the partition stops. */
   readonly onFailure: 'dead-letter' | 'stop'
+  /** The least that each path must promise; null: whatever it is. */
+  readonly guarantee: 'at-least-once' | 'exactly-once' | null
 }
 
 /** How a pipeline runs on a cluster. */

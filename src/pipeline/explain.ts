@@ -7,7 +7,7 @@ import { sinkDriver } from '../sink/drivers.js'
 import { sourceDriver } from '../source/drivers.js'
 import type { PipelineDefinition, ProcessorDefinition, SourceDefinition } from './definition.js'
 import { credits } from './graph.js'
-import { type Guarantee, guaranteeOf, orderingOf } from './guarantee.js'
+import { type Guarantee, guaranteeOf, orderingOf, type Promised } from './guarantee.js'
 import { redactText } from './redact.js'
 
 export interface Explanation {
@@ -53,11 +53,13 @@ export function partitionsOf(definition: PipelineDefinition, processor: Processo
   return processor.order === 'global' ? 1 : definition.partitions
 }
 
-export async function explainPipeline(definition: PipelineDefinition): Promise<Explanation> {
+export async function explainPipeline(
+  definition: PipelineDefinition,
+  { cluster = false }: { readonly cluster?: boolean } = {},
+): Promise<Explanation> {
   const paths: ExplainedPath[] = []
   for (const [name, processor] of Object.entries(definition.processors))
-    for (const from of processor.from)
-      paths.push(await explainPath(definition, from, definition.sources[from]!, name, processor))
+    for (const from of processor.from) paths.push(await explainPath(definition, from, name, processor, cluster))
   return {
     pipeline: definition.name,
     dataDirectory: definition.dataDirectory,
@@ -71,21 +73,33 @@ export async function explainPipeline(definition: PipelineDefinition): Promise<E
   }
 }
 
-async function explainPath(
-  definition: PipelineDefinition,
-  from: string,
+/** What the path from this source through this processor promises. */
+export async function promiseOf(
   source: SourceDefinition,
-  name: string,
   processor: ProcessorDefinition,
-): Promise<ExplainedPath> {
-  const sink = processor.sink === null ? null : await sinkDriver(processor.sink.kind)
-  const promised = guaranteeOf({
+  cluster: boolean,
+): Promise<Promised> {
+  const { sink } = processor
+  return guaranteeOf({
     replayable: (await sourceDriver(source.kind)).replayable,
     sourceKind: source.kind,
-    sink: sink === null ? null : { kind: sink.kind, guarantee: sink.guarantee },
+    ordered: source.kind !== 'redis-streams' || source.mode === 'read',
+    cluster,
+    sink: sink === null ? null : { kind: sink.kind, guarantee: (await sinkDriver(sink.kind)).guarantee(sink) },
     handler: processor.handler !== null,
     onFailure: processor.onFailure,
   })
+}
+
+async function explainPath(
+  definition: PipelineDefinition,
+  from: string,
+  name: string,
+  processor: ProcessorDefinition,
+  cluster: boolean,
+): Promise<ExplainedPath> {
+  const source = definition.sources[from]!
+  const promised = await promiseOf(source, processor, cluster)
   const keyField = source.kind === 'redis-streams' ? source.keyField : null
   const { order, meaning } = orderingOf(processor.order, processor.concurrency, source.kind, keyField)
   return {
@@ -93,7 +107,7 @@ async function explainPath(
     sourceKind: source.kind,
     processor: name,
     handler: processor.handler === null ? 'pass' : 'module' in processor.handler ? 'module' : 'inline',
-    sink: sink === null ? null : sinkName(processor),
+    sink: processor.sink === null ? null : sinkName(processor),
     guarantee: promised.guarantee,
     reason: promised.reason,
     order,

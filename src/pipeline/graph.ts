@@ -203,7 +203,7 @@ function ownerSpec(
             strategy: 'one-for-one',
             ...patient,
             children: set.processors.map((name) =>
-              processorSpec(definition, name, { id: name, set: set.name, partition, consumer: `${path}/consumer` }),
+              processorSpec(definition, name, { id: name, set, partition, consumer: `${path}/consumer` }),
             ),
           },
         }),
@@ -236,7 +236,7 @@ export function processorSpec(
   name: string,
   place: {
     readonly id: string
-    readonly set: string
+    readonly set: PartitionSet
     readonly partition: number
     readonly consumer: string
     readonly permit?: string
@@ -249,8 +249,9 @@ export function processorSpec(
     args: {
       pipeline: definition.name,
       processor: name,
-      set: place.set,
+      set: place.set.name,
       partition: place.partition,
+      partitions: place.set.partitions,
       order,
       concurrency,
       filter,

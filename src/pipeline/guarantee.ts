@@ -4,7 +4,8 @@
  * | source | sink | promise |
  * |---|---|---|
  * | cannot replay | any | at-most-once |
- * | can replay | stores the checkpoint with the work | exactly-once effect |
+ * | can replay | stores the checkpoint with the work | exactly-once effect, but for the next line |
+ * | lanes without an order, on one machine | stores the checkpoint with the work | at-least-once: only the cluster's log marks such frames |
  * | can replay | any other, or none | at-least-once |
  */
 import type { Order } from './definition.js'
@@ -19,6 +20,10 @@ export interface Promised {
 export interface PathTraits {
   readonly replayable: boolean
   readonly sourceKind: string
+  /** False where entries may come after their successors (a consumer group): positions then say nothing of what was seen. */
+  readonly ordered: boolean
+  /** Whether the pipeline runs on the cluster's log, which marks every frame, or in one process. */
+  readonly cluster: boolean
   /** Null without a sink. */
   readonly sink: { readonly kind: string; readonly guarantee: 'at-least-once' | 'exactly-once' } | null
   readonly handler: boolean
@@ -35,10 +40,15 @@ export function guaranteeOf(path: PathTraits): Promised {
     path.onFailure === 'dead-letter'
       ? 'an event that keeps failing goes to the dead letters'
       : 'an event that keeps failing stops its partition'
+  if (path.sink?.guarantee === 'exactly-once' && !path.ordered && !path.cluster)
+    return {
+      guarantee: 'at-least-once',
+      reason: `entries that the group has not confirmed come again after a crash, and their ids are not in the checkpoint that the ${path.sink.kind} sink stores (use mode: read, or a cluster); ${failing}`,
+    }
   if (path.sink?.guarantee === 'exactly-once')
     return {
       guarantee: 'exactly-once effect',
-      reason: `${path.sourceKind} reads again after a crash, and the ${path.sink.kind} sink stores the checkpoint with the work; ${failing}`,
+      reason: `${path.sourceKind} reads again after a crash, and the ${path.sink.kind} sink stores the checkpoint with the work${path.handler ? ' (what the handler does elsewhere may be done again)' : ''}; ${failing}`,
     }
   const again =
     path.sink === null
@@ -48,6 +58,12 @@ export function guaranteeOf(path: PathTraits): Promised {
     guarantee: 'at-least-once',
     reason: `${path.sourceKind} reads again after a crash, and ${again}; ${failing}`,
   }
+}
+
+/** Whether what is promised is at least what a processor demands. */
+export function meets(guarantee: Guarantee, demanded: 'at-least-once' | 'exactly-once'): boolean {
+  if (guarantee === 'at-most-once') return false
+  return demanded === 'at-least-once' || guarantee === 'exactly-once effect'
 }
 
 export interface Ordering {

@@ -8,17 +8,19 @@ import { sourceDriver } from '../source/drivers.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import type { PipelineDefinition } from './definition.js'
+import { demandGuarantees } from './demand.js'
 import { preflightHandlers } from './handler.js'
 
 /**
- * Handlers first (they need no server), then sources, then sinks, one after the other so that the first error is told
+ * Demanded guarantees and handlers first (they need no server), then sources, then sinks, one after the other so that the first error is told
  * plainly.
  * @throws TroupeError as the drivers' own preflights
  */
 export async function preflightPipeline(
   definition: PipelineDefinition,
-  { world, log }: { readonly world: World; readonly log: Logger },
+  { world, log, cluster = false }: { readonly world: World; readonly log: Logger; readonly cluster?: boolean },
 ): Promise<void> {
+  await demandGuarantees(definition, cluster)
   await preflightHandlers(definition)
   for (const [name, source] of Object.entries(definition.sources))
     await (await sourceDriver(source.kind)).preflight(source, { world, log, pipeline: definition.name, name })

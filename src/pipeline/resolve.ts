@@ -311,6 +311,7 @@ function completeProcessor(
     start: processor.start,
     retry: processor.retry,
     onFailure: processor.onFailure,
+    guarantee: processor.guarantee ?? null,
   }
 }
 

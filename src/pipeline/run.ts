@@ -164,5 +164,9 @@ async function preflight(definition: PipelineDefinition, options: RunOptions): P
       cause,
     })
   }
-  await preflightPipeline(definition, options)
+  await preflightPipeline(definition, {
+    world: options.world,
+    log: options.log,
+    cluster: options.cluster !== undefined,
+  })
 }

@@ -136,9 +136,14 @@ const redisSink = z
     )
       .nullable()
       .prefault(null),
-    batch: integer({ min: 1, max: 10_000, default: 512 }, { description: 'Commands in one pipelined batch.' }).prefault(
-      512,
-    ),
+    batch: integer(
+      { min: 1, max: 10_000, default: 512 },
+      { description: 'Items in one pipelined batch, or in one commit.' },
+    ).prefault(512),
+    exactlyOnce: flag(false, {
+      description:
+        'Stores the checkpoint with the work, in one atomic step: exactly-once effect, one commit at a time in each partition. Default false.',
+    }).prefault(false),
   })
   .meta({ title: 'Redis sink', description: 'Writes to streams, hashes or strings in pipelined batches.' })
 
@@ -231,6 +236,13 @@ const processor = z
       })
       .prefault('earliest'),
     retry: retry.prefault({}),
+    guarantee: z
+      .enum(['at-least-once', 'exactly-once'])
+      .meta({
+        description:
+          'The least that each of its paths must promise, else the pipeline does not start; nothing is demanded without it.',
+      })
+      .optional(),
     onFailure: z
       .enum(['dead-letter', 'stop'])
       .meta({

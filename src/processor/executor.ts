@@ -5,7 +5,13 @@
  * A handler that returns no promise costs none: its events never enter a queue. Everything that waits is bounded: handlers
  * that run (`concurrency`), events behind a busy key (`waitingPerSlot` for each slot), batches behind the sink. At a bound
  * the scan of the frames stops and goes on when something ends. Frames are finished in order.
+ *
+ * What handlers emit goes to a plain output as their events end. Before a fenced one it is held, frame by frame in the
+ * order of the events, and leaves with the frame when all of its events have ended: what the sink has is then always a
+ * prefix of the partition, of whole frames, and the checkpoint that is stored with it says which.
  */
+
+import type { LaneVector } from '../checkpoint/checkpoint.js'
 import type { ChangeEvent, Marker } from '../event/event.js'
 import type { Frame } from '../event/frame.js'
 import { operations } from '../event/layout.js'
@@ -16,6 +22,7 @@ import type { Assigned } from '../partition/owner.js'
 import type { SinkItem } from '../sink/sink.js'
 import type { World } from '../world/world.js'
 import type { RetryDefinition } from './definition.js'
+import type { FencedOutput } from './fenced-output.js'
 import type { Output } from './output.js'
 import type { Emission } from './processor.js'
 import { retryDelay } from './retry.js'
@@ -28,7 +35,7 @@ export interface ExecutorInit {
   readonly retry: RetryDefinition
   /** Null: the event goes to the output as it is. */
   readonly handle: ((event: ChangeEvent) => Emission | Promise<Emission>) | null
-  readonly output: Output | null
+  readonly output: Output | FencedOutput | null
   /** A marker has come. Its work counts as the frame's; it settles whatever happens. */
   readonly marked: ((marker: Marker) => Promise<void>) | null
   /** All frames up to this sequence are finished. */
@@ -53,6 +60,8 @@ export interface Executor {
   add(frames: readonly Assigned[]): void
   /** The output has taken something: frames may be finished, the scan may go on. */
   settled(): void
+  /** The fenced output has committed this many of the frames that it was given, the oldest. */
+  committed(frames: number): void
   /** Starts nothing new; what runs may end. */
   halt(): void
   /** Halts, and resolves when no handler runs any more. */
@@ -70,11 +79,17 @@ interface Work {
   scanned: boolean
   /** Events of it that are running, waiting or on their way to the sink. */
   open: number
+  readonly lanes: LaneVector
+  readonly bytes: number
+  /** For a fenced output: what each of its events has emitted, by the event's slot. */
+  readonly held: Emission[]
+  items: number
 }
 
 interface Waiting {
   readonly work: Work
   readonly event: ChangeEvent
+  readonly slot: number
 }
 
 /** Events that may wait behind busy keys, for each handler that may run. */
@@ -83,12 +98,20 @@ const waitingPerSlot = 16
 /** ms between two samples of the latency: reading an event's time costs more than the event. */
 const latencyEvery = 100
 
+/** Before a fenced output no further frame is begun while this many batches are held. */
+const heldBatches = 4
+
 const nobody: Waiting[] = []
 
 export function createExecutor(init: ExecutorInit): Executor {
-  const { world, handle, output, matcher, concurrency } = init
+  const { world, handle, matcher, concurrency } = init
+  const output = init.output?.kind === 'plain' ? init.output : null
+  const fenced = init.output?.kind === 'fenced' ? init.output : null
   const keyed = init.order === 'key'
   const works: Work[] = []
+  /** Ended, and on their way through a fenced output. */
+  const leaving: Work[] = []
+  let heldItems = 0
   /** Keys whose event runs, with the events behind it. */
   const busy = new Map<number, Waiting[]>()
   const maxWaiting = Math.max(64, concurrency * waitingPerSlot)
@@ -117,7 +140,9 @@ export function createExecutor(init: ExecutorInit): Executor {
     stalled = false
     while (scanning < works.length && !stopped) {
       const work = works[scanning]!
-      if (!scan(work)) {
+      // Only between frames: one that is begun must come to its end, or it could never leave.
+      const held = fenced !== null && heldItems >= heldBatches * fenced.batchSize && work.at === work.frame?.begin
+      if (held || !scan(work)) {
         stalled = true
         break
       }
@@ -166,8 +191,9 @@ export function createExecutor(init: ExecutorInit): Executor {
 
   function dispatch(work: Work, frame: Frame, at: number): void {
     const event = frame.item(at) as ChangeEvent
+    const slot = fenced === null ? 0 : work.held.push(null) - 1
     if (handle === null) {
-      emit(work, event)
+      emitAll(work, slot, event)
       done++
       return
     }
@@ -177,36 +203,36 @@ export function createExecutor(init: ExecutorInit): Executor {
       if (queue !== undefined) {
         waiting++
         work.open++
-        if (queue === nobody) busy.set(hash, [{ work, event }])
-        else queue.push({ work, event })
+        if (queue === nobody) busy.set(hash, [{ work, event, slot }])
+        else queue.push({ work, event, slot })
         return
       }
     }
-    run(work, event)
+    run(work, event, slot)
   }
 
   /** Runs a first attempt. True where it ended at once. */
-  function run(work: Work, event: ChangeEvent): boolean {
+  function run(work: Work, event: ChangeEvent, slot: number): boolean {
     let result: Emission | Promise<Emission>
     try {
       result = handle!(event)
     } catch (error) {
       hold(work, event)
-      retry(work, event, error, 1, world.monotonic())
+      retry({ work, event, slot }, error, 1, world.monotonic())
       return false
     }
     if (!isPromise(result)) {
-      emitAll(work, result)
+      emitAll(work, slot, result)
       done++
       return true
     }
     hold(work, event)
     running++
     result.then(
-      (emission) => ended(work, event, emission),
+      (emission) => ended(work, event, slot, emission),
       (error) => {
         running--
-        retry(work, event, error, 1, world.monotonic())
+        retry({ work, event, slot }, error, 1, world.monotonic())
       },
     )
     return false
@@ -221,10 +247,10 @@ export function createExecutor(init: ExecutorInit): Executor {
     }
   }
 
-  function ended(work: Work, event: ChangeEvent, emission: Emission): void {
+  function ended(work: Work, event: ChangeEvent, slot: number, emission: Emission): void {
     if (stopped) return
     running--
-    emitAll(work, emission)
+    emitAll(work, slot, emission)
     done++
     letGo(work, event)
   }
@@ -243,16 +269,17 @@ export function createExecutor(init: ExecutorInit): Executor {
     const queue = busy.get(hash)
     if (queue === undefined) return
     while (queue.length > 0) {
-      const { work, event } = queue.shift()!
+      const { work, event, slot } = queue.shift()!
       waiting--
       work.open--
       // `busy` still holds the key: `run` finds it and keeps the queue.
-      if (!run(work, event)) return
+      if (!run(work, event, slot)) return
     }
     busy.delete(hash)
   }
 
-  function retry(work: Work, event: ChangeEvent, error: unknown, attempt: number, since: number): void {
+  function retry(waiting: Waiting, error: unknown, attempt: number, since: number): void {
+    const { work, event, slot } = waiting
     if (settling !== null && running === 0) settling()
     if (halted || stopped) return
     const delay = retryDelay(init.retry, attempt, world.monotonic() - since, world.random())
@@ -274,24 +301,27 @@ export function createExecutor(init: ExecutorInit): Executor {
       Promise.resolve()
         .then(() => handle!(event))
         .then(
-          (emission) => ended(work, event, emission),
+          (emission) => ended(work, event, slot, emission),
           (failure) => {
             running--
-            retry(work, event, failure, attempt + 1, since)
+            retry(waiting, failure, attempt + 1, since)
           },
         )
     }
     world.setTimer(delay, again, { background: true })
   }
 
-  function emitAll(work: Work, emission: Emission): void {
-    if (emission === undefined || emission === null || output === null) return
-    if (Array.isArray(emission)) for (const item of emission as readonly SinkItem[]) output.push(item, work)
-    else output.push(emission as SinkItem, work)
-  }
-
-  function emit(work: Work, event: ChangeEvent): void {
-    if (output !== null) output.push(event, work)
+  function emitAll(work: Work, slot: number, emission: Emission): void {
+    if (emission === undefined || emission === null) return
+    if (fenced !== null) {
+      const count = Array.isArray(emission) ? emission.length : 1
+      work.held[slot] = emission
+      work.items += count
+      heldItems += count
+    } else if (output !== null) {
+      if (Array.isArray(emission)) for (const item of emission as readonly SinkItem[]) output.push(item, work)
+      else output.push(emission as SinkItem, work)
+    }
   }
 
   function complete(): void {
@@ -300,6 +330,14 @@ export function createExecutor(init: ExecutorInit): Executor {
     if (count === 0) return
     const gone = works.splice(0, count)
     scanning -= count
+    if (fenced === null) finish(gone)
+    else {
+      for (const work of gone) leaving.push(work)
+      fenced.leave(gone)
+    }
+  }
+
+  function finish(gone: readonly Work[]): void {
     noteLatency(gone.at(-1)!)
     for (const work of gone) work.frame?.close()
     init.finished(gone.at(-1)!.sequence)
@@ -318,11 +356,22 @@ export function createExecutor(init: ExecutorInit): Executor {
 
   return {
     add(frames) {
-      for (const { frame, after, skip } of frames) {
+      for (const { frame, after, skip, lanes } of frames) {
         // Written by this process and never out of its memory: the CRC is for frames that travel.
         const opened = skip ? null : openFrame(Buffer.from(frame.memory), frame.offset, frame.length, 'structure')
         if (skip) skipped++
-        works.push({ sequence: frame.sequence, frame: opened, after, at: opened?.begin ?? 0, scanned: false, open: 0 })
+        works.push({
+          sequence: frame.sequence,
+          frame: opened,
+          after,
+          at: opened?.begin ?? 0,
+          scanned: false,
+          open: 0,
+          lanes,
+          bytes: frame.length,
+          held: [],
+          items: 0,
+        })
       }
       if (!stalled) pump()
     },
@@ -330,6 +379,13 @@ export function createExecutor(init: ExecutorInit): Executor {
       if (stopped) return
       if (stalled) pump()
       else complete()
+    },
+    committed(count) {
+      if (stopped) return
+      const gone = leaving.splice(0, count)
+      for (const work of gone) heldItems -= work.items
+      finish(gone)
+      if (stalled) pump()
     },
     halt() {
       halted = true
@@ -340,6 +396,7 @@ export function createExecutor(init: ExecutorInit): Executor {
     },
     stop() {
       stopped = true
+      for (const work of leaving) work.frame?.close()
       for (const work of works) work.frame?.close()
     },
     figures: () => ({ done, skipped, markers, retries, active, waiting, retrying, latencyMs }),

@@ -1,6 +1,7 @@
 /**
  * The output of one processor instance: gathers what its handler emits into batches for the sink, in order, with a
- * bounded number of batches in flight, and tells whose events have arrived.
+ * bounded number of batches in flight, and tells whose events have arrived. (Before a sink that stores the checkpoint with
+ * the work stands fenced-output.ts.)
  *
  * While a batch is on its way the next one grows: at low rates each event goes out at once, at high rates in full batches.
  */
@@ -23,6 +24,7 @@ export interface OutputInit {
 }
 
 export interface Output {
+  readonly kind: 'plain'
   push(item: SinkItem, holder: Holder): void
   /** No more is coming for now: what is gathered may go. */
   flush(): void
@@ -101,6 +103,7 @@ export function createOutput(init: OutputInit): Output {
   }
 
   return {
+    kind: 'plain',
     push(item, holder) {
       holder.open++
       const last = gathering.holders.length - 1

@@ -3,6 +3,7 @@
  *
  * Everything that it needs is opened in `start` and closed in `stop`. A sink that fails, or a resource that cannot be
  * opened, ends the actor; its supervisor starts it again with back-off, and the consumer gives it what it had not finished.
+ * A sink that stores the checkpoint is sealed before the consumer is asked for work, and tells it where the work begins.
  */
 import { type ActorContext, defineActor } from '../actor/actor.js'
 import { deadLetterPath, letterOf, openDeadLetters } from '../deadletter/store.js'
@@ -11,10 +12,12 @@ import { createMatcher, type Filter } from '../partition/filter.js'
 import { type ConsumerMessage, incarnationOf, type ProcessorMessage } from '../partition/owner.js'
 import type { SinkDefinition } from '../sink/definition.js'
 import { sinkDriver } from '../sink/drivers.js'
+import type { FencedWriter, SinkContext } from '../sink/sink.js'
 import { TroupeError } from '../world/error.js'
 import type { World } from '../world/world.js'
 import type { RetryDefinition } from './definition.js'
 import { createExecutor } from './executor.js'
+import { createFencedOutput, type FencedOutput } from './fenced-output.js'
 import { type HandlerRef, loadHandler } from './load.js'
 import { createOutput, type Output } from './output.js'
 import type { ProcessorContext } from './processor.js'
@@ -24,6 +27,8 @@ export interface ProcessorArgs {
   readonly processor: string
   readonly set: string
   readonly partition: number
+  /** Of the set. */
+  readonly partitions: number
   readonly order: 'key' | 'none' | 'global'
   readonly concurrency: number
   readonly filter: Filter
@@ -101,25 +106,33 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
       }
     }
 
-    const output = await openOutput()
+    const opened = await openOutput()
+    const output = opened?.output ?? null
 
-    async function openOutput(): Promise<Output | null> {
+    async function openOutput(): Promise<Opened | null> {
       if (args.sink === null) return null
-      const writer = await (await sinkDriver(args.sink.kind)).open(args.sink, {
+      const driver = await sinkDriver(args.sink.kind)
+      const about: SinkContext = {
         world,
         log,
         pipeline: args.pipeline,
         processor: args.processor,
         set: args.set,
         partition: args.partition,
+        partitions: args.partitions,
         fail: (error) => context.exit(error),
-      })
-      return createOutput({
-        writer,
-        settled: () => executor.settled(),
-        refused: (event, error) => giveUp(event, error, 1, 'sink'),
-        failed: (error) => context.exit(error),
-      })
+      }
+      const handlers = {
+        refused: (event: ChangeEvent, error: Error) => giveUp(event, error, 1, 'sink'),
+        failed: (error: Error) => context.exit(error),
+      }
+      if (driver.guarantee(args.sink) === 'exactly-once' && driver.openFenced !== undefined) {
+        const writer = await driver.openFenced(args.sink, about)
+        const committed = (frames: number) => executor.committed(frames)
+        return { output: createFencedOutput({ writer, committed, ...handlers }), sealed: writer }
+      }
+      const writer = await driver.open(args.sink, about)
+      return { output: createOutput({ writer, settled: () => executor.settled(), ...handlers }), sealed: null }
     }
 
     const executor = createExecutor({
@@ -136,12 +149,21 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
       failed: (error) => context.exit(error),
     })
 
-    if (!consumer.tell({ type: 'join', processor: args.processor, path: context.path, session }))
+    const sealed = opened?.sealed ?? null
+    const join = { type: 'join', processor: args.processor, path: context.path, session } as const
+    if (!consumer.tell(sealed === null ? join : { ...join, lanes: sealed.lanes }))
       throw new TroupeError({
         code: 'no-consumer',
         message: 'the consumer of the partition is gone',
         place: context.path,
       })
+
+    /** A commit that is under way may name items that it could not write: their frames must still be open then. */
+    async function settleOutput(): Promise<void> {
+      if (output?.kind !== 'fenced') return
+      output.halt()
+      await output.settle()
+    }
 
     return {
       receive(message) {
@@ -149,7 +171,7 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
       },
       async stop() {
         // A handler that still runs must not land behind the event that follows it in the next incarnation.
-        await withinLimit(world, executor.settle())
+        await withinLimit(world, executor.settle().then(settleOutput))
         executor.stop()
         output?.halt()
         await output?.close()
@@ -165,10 +187,17 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
         sinkInFlight: output?.inFlight ?? 0,
         deadLetters,
         stoppedBy,
+        sinkTerm: sealed?.term ?? null,
       }),
     }
   },
 )
+
+interface Opened {
+  readonly output: Output | FencedOutput
+  /** Of a sink that stores the checkpoint. */
+  readonly sealed: FencedWriter | null
+}
 
 /** ms that running handlers get to end, less than the actor's own deadline: frames must be closed in any case. */
 const settleWithin = 4_000

@@ -20,8 +20,10 @@ export interface RedisSinkDefinition {
   readonly format: 'columns' | 'json'
   /** stream: approximate MAXLEN; null for none. */
   readonly maxLength: number | null
-  /** Commands in one pipelined batch, 1 to 10,000; default 512. */
+  /** Items in one pipelined batch, or one commit, 1 to 10,000; default 512. */
   readonly batch: number
+  /** Stores the checkpoint with the work, in one script: exactly-once effect. Default false. */
+  readonly exactlyOnce: boolean
 }
 
 export type SinkDefinition = JsonlSinkDefinition | RedisSinkDefinition

@@ -21,7 +21,7 @@ const TAIL_BYTES = 64 * 1024
 
 export const jsonlSink: SinkDriver<JsonlSinkDefinition> = {
   kind: 'jsonl',
-  guarantee: 'at-least-once',
+  guarantee: () => 'at-least-once',
 
   async preflight(definition, context) {
     if (definition.path === '-') return

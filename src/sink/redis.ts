@@ -1,5 +1,6 @@
 /**
- * The Redis sink: pipelined batches on a socket of its own, several in flight, in order.
+ * The Redis sink: pipelined batches on a socket of its own, several in flight, in order. (With `exactlyOnce` it is another:
+ * redis-fenced.ts.)
  *
  * At least once: a batch whose replies a lost connection took comes again. Before its first write a writer ends the
  * connections of its own earlier lives and waits for Redis to say so: what a dead writer still had under way can never
@@ -16,6 +17,7 @@ import type { Timer } from '../world/world.js'
 import type { RedisSinkDefinition } from './definition.js'
 import { type NameTemplate, nameTemplate } from './name-template.js'
 import { redisEncoder, Unwritable } from './redis-commands.js'
+import { checkFenced, openFencedWriter } from './redis-fenced.js'
 import { redisPipeline } from './redis-pipeline.js'
 import type { RefusedItem, SinkContext, SinkDriver, SinkWriter } from './sink.js'
 
@@ -29,7 +31,7 @@ const ping = respCommand(['PING'])
 
 export const redisSink: SinkDriver<RedisSinkDefinition> = {
   kind: 'redis',
-  guarantee: 'at-least-once',
+  guarantee: (definition) => (definition.exactlyOnce ? 'exactly-once' : 'at-least-once'),
 
   async preflight(definition, context) {
     const place = `sink of processor ${context.processor}`
@@ -44,6 +46,8 @@ export const redisSink: SinkDriver<RedisSinkDefinition> = {
         onClose: () => {},
       })
       await checkServer(socket, definition, template)
+      if (definition.exactlyOnce) await checkFenced(socket, context.pipeline, place)
+      else await checkKill(socket)
     } catch (error) {
       throw explainRedis(error, endpoint, place, { subject: template.constant ?? definition.name, permanent: true })
     } finally {
@@ -58,9 +62,17 @@ export const redisSink: SinkDriver<RedisSinkDefinition> = {
     return openWriter(definition, context, endpoint, template, place)
   },
 
+  async openFenced(definition, context) {
+    const place = `sink of processor ${context.processor}`
+    const endpoint = parseRespEndpoint(definition.url, place)
+    const template = nameTemplate(definition.name, context.partition, place)
+    return openFencedWriter(definition, context, { endpoint, template, place, name: clientName(context) })
+  },
+
   connections(definition) {
     const endpoint = parseRespEndpoint(definition.url, 'sink')
-    return [{ server: `redis ${describeEndpoint(endpoint)}`, count: 1, purpose: 'pipelined writes, one per partition' }]
+    const purpose = definition.exactlyOnce ? 'commits, one per partition' : 'pipelined writes, one per partition'
+    return [{ server: `redis ${describeEndpoint(endpoint)}`, count: 1, purpose }]
   },
 }
 
@@ -178,8 +190,8 @@ function clientName(context: SinkContext): string {
   return `troupe.${context.pipeline}.${context.processor}.${context.set}.${context.partition}`
 }
 
-/** @throws RespError where the user may not do what a writer does, or the name is of another type */
-async function checkServer(socket: RespSocket, definition: RedisSinkDefinition, template: NameTemplate): Promise<void> {
+/** @throws RespError NOPERM where the user may not end the connections of an earlier life */
+async function checkKill(socket: RespSocket): Promise<void> {
   await killOlderClients(
     (...args) => socket.call(...args),
     () => false,
@@ -188,6 +200,10 @@ async function checkServer(socket: RespSocket, definition: RedisSinkDefinition, 
   await socket.call('CLIENT', 'KILL', 'ID', '9007199254740991').catch((error) => {
     if (error instanceof RespError && error.code === 'NOPERM') throw error
   })
+}
+
+/** @throws RespError, TroupeError where the server takes no writes, or the name is of another type */
+async function checkServer(socket: RespSocket, definition: RedisSinkDefinition, template: NameTemplate): Promise<void> {
   const role = await socket.call('INFO', 'replication').catch(() => '')
   if (/^role:slave/m.test(String(role)) && !/^slave_read_only:0/m.test(String(role))) throw new RespError('READONLY')
   if (template.constant === null) return

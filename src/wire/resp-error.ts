@@ -49,7 +49,8 @@ function verdictOf(message: string, code: string | undefined): Verdict {
       remedy: 'put it in the url: redis://user:password@host:port/db, the password best from the environment',
       configuration: true,
     }
-  if (/^NOPERM/.test(message))
+  // Inside a script the denial has another name.
+  if (/^NOPERM|user executing the script/.test(message))
     return {
       code: 'redis-denied',
       what: `denies this user something (${message.replace(/^NOPERM /, '')})`,

@@ -46,6 +46,8 @@ export interface RespSocket {
   consume(consumer: RespConsumer): void
   /** One command and its reply. An error reply rejects with RespError, a lost connection with its error. */
   call(...args: readonly (string | Uint8Array)[]): Promise<RespValue>
+  /** `call` for one command that is encoded already; its bytes must not change before the reply. */
+  ask(command: Uint8Array): Promise<RespValue>
   /** Ends the connection at once. */
   close(): void
   readonly closed: boolean
@@ -153,11 +155,12 @@ export async function connectResp(options: RespSocketOptions): Promise<RespSocke
     consume(next) {
       consumer = next
     },
-    call(...args) {
+    call: (...args) => self.ask(respCommand(args)),
+    ask(command) {
       if (ended) return Promise.reject(new Error('the connection is closed'))
       return new Promise((resolve, reject) => {
         waiting.push({ resolve, reject })
-        socket.write(respCommand(args))
+        socket.write(command)
       })
     },
     close: () => end(null),

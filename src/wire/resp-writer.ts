@@ -18,6 +18,10 @@ const SPLIT = 1e8
 const SPLIT_DIGITS = 8
 /** Below this many bytes a loop is quicker than a native copy. */
 const LOOP_BYTES = 40
+/** Room for the head of a command that holds commands: `*`, up to eight digits, CR LF. */
+const OUTER_HEAD = 11
+/** Digits of the number of arguments in front of a command inside a command. */
+const COUNT_DIGITS = 4
 
 export interface RespWriter {
   /** Bytes written since the last `take`. */
@@ -34,10 +38,24 @@ export interface RespWriter {
   end(): void
   /** Forgets everything behind `size`, such as a command that could not be finished. */
   rewind(size: number): void
+  /**
+   * The command that was begun last goes on with whole commands as its arguments, for a script: what `begin` to `end`
+   * writes from now on is the number of its arguments (four digits), and then these. Only the first command of a buffer
+   * may be nested in; `take` ends it. `end` throws TooManyArguments for a nested command of more than `limit`, at most
+   * 9,999.
+   */
+  nest(limit: number): void
+  /** Arguments of the command that is nested in; 0 outside. */
+  readonly nested: number
+  /** `rewind` for what is nested: `nested` as it was. */
+  rewindNested(size: number, nested: number): void
   /** What was written, for one socket write; writing goes on in another buffer. */
   take(): Uint8Array
   release(bytes: Uint8Array): void
 }
+
+/** A command inside a command has more arguments than its reader can take. */
+export class TooManyArguments extends Error {}
 
 export function respWriter(initialBytes = 64 * 1024): RespWriter {
   let buffer: Buffer = Buffer.allocUnsafeSlow(initialBytes)
@@ -48,6 +66,9 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
   let count = 0
   // The head of a command is written after its arguments, in a gap as wide as the last head was.
   let headWidth = 5
+  let nesting = false
+  let nested = 0
+  let limit = 0
 
   function grow(bytes: number): void {
     const larger = Buffer.allocUnsafeSlow(Math.max(buffer.length * 2, at + bytes + 64))
@@ -109,6 +130,12 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
     begin() {
       if (at + 64 > buffer.length) grow(64)
       commandAt = at
+      if (nesting) {
+        head(DOLLAR, COUNT_DIGITS)
+        at += COUNT_DIGITS + 2
+        count = 0
+        return
+      }
       at += headWidth
       bodyAt = at
       count = 0
@@ -161,6 +188,17 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
       tail()
     },
     end() {
+      if (nesting) {
+        if (count > limit) throw new TooManyArguments(`${count} arguments, and a script takes ${limit} for one command`)
+        const after = at
+        at = commandAt + 4
+        fill(count, COUNT_DIGITS)
+        buffer[at++] = CR
+        buffer[at++] = LF
+        at = after
+        nested += count + 1
+        return
+      }
       let width = 4
       for (let limit = 10; count >= limit; limit *= 10) width++
       if (width !== headWidth) {
@@ -177,8 +215,35 @@ export function respWriter(initialBytes = 64 * 1024): RespWriter {
     rewind(size) {
       at = size
     },
+    nest(most) {
+      // Its head is written by `take`, flush against its arguments.
+      if (commandAt !== 0) throw new RangeError('only the first command of a buffer may hold others')
+      if (at + OUTER_HEAD > buffer.length) grow(OUTER_HEAD)
+      buffer.copyWithin(OUTER_HEAD, bodyAt, at)
+      at += OUTER_HEAD - bodyAt
+      nesting = true
+      limit = most
+      nested = count
+    },
+    get nested() {
+      return nested
+    },
+    rewindNested(size, before) {
+      at = size
+      nested = before
+    },
     take() {
-      const taken = buffer.subarray(0, at)
+      let from = 0
+      if (nesting) {
+        const after = at
+        from = OUTER_HEAD - 3 - widthOf(nested)
+        at = from
+        head(STAR, nested)
+        at = after
+        nesting = false
+        nested = 0
+      }
+      const taken = buffer.subarray(from, at)
       buffer = spare.pop() ?? Buffer.allocUnsafeSlow(Math.max(initialBytes, Math.min(buffer.length, KEPT_BYTES)))
       at = 0
       return taken

@@ -64,6 +64,7 @@ async function start(handler: ProcessorHandler, from: readonly string[] = []): P
                     processor: 'p',
                     set: 'key',
                     partition: 0,
+                    partitions: 4,
                     order: 'key',
                     concurrency: 4,
                     filter,

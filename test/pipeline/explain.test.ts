@@ -5,7 +5,15 @@ import { guaranteeOf } from '../../src/pipeline/guarantee.js'
 import { loadPipeline } from '../../src/pipeline/load.js'
 import { scratch, shop } from './scratch.js'
 
-const path = { replayable: true, sourceKind: 'postgres', handler: false, onFailure: 'dead-letter' } as const
+const path = {
+  replayable: true,
+  sourceKind: 'postgres',
+  ordered: true,
+  cluster: false,
+  handler: false,
+  onFailure: 'dead-letter',
+} as const
+const fenced = { kind: 'x', guarantee: 'exactly-once' } as const
 
 describe('the guarantee of a path', () => {
   it.each([
@@ -19,6 +27,9 @@ describe('the guarantee of a path', () => {
       'exactly-once effect',
       /stores the checkpoint with the work/,
     ],
+    [{ ...path, ordered: false, sink: fenced }, 'at-least-once', /ids are not in the checkpoint/],
+    [{ ...path, ordered: false, cluster: true, sink: fenced }, 'exactly-once effect', /stores the checkpoint/],
+    [{ ...path, handler: true, sink: fenced }, 'exactly-once effect', /what the handler does elsewhere/],
     [
       { ...path, sink: { kind: 'jsonl', guarantee: 'at-least-once' } },
       'at-least-once',

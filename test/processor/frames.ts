@@ -1,9 +1,15 @@
 /** Frames for the tests of this room: one record for each (key, value), positions counting up from `from`. */
+import type { LaneVector } from '../../src/checkpoint/checkpoint.js'
 import { hashText } from '../../src/event/hash.js'
 import { operationOf } from '../../src/event/layout.js'
 import { encodeChange } from '../../src/event/msgpack.js'
 import { createFrameWriter } from '../../src/event/writer.js'
 import type { Assigned } from '../../src/partition/owner.js'
+
+/** Where a processor stands behind the record at this place. */
+export function lanesAt(major: number): LaneVector {
+  return { 'memory/l': { epoch: 1n, position: { major: BigInt(major), minor: 0n, part: 0 } } }
+}
 
 export function assigned(
   sequence: number,
@@ -45,5 +51,10 @@ export function assigned(
   }
   const memory = new SharedArrayBuffer(writer.size)
   const length = writer.finishInto(Buffer.from(memory), 0, null)
-  return { frame: { sequence, memory, offset: 0, length }, after: null, skip: false }
+  return {
+    frame: { sequence, memory, offset: 0, length },
+    after: null,
+    skip: false,
+    lanes: lanesAt(from + records.length - 1),
+  }
 }

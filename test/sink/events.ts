@@ -67,6 +67,7 @@ export function sinkContext(over: Partial<SinkContext> = {}): SinkContext & { re
     processor: 'copy',
     set: 'key',
     partition: 0,
+    partitions: 4,
     fail: (error) => failures.push(error),
     failures,
     ...over,

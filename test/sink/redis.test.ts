@@ -36,6 +36,7 @@ function definition(over: Partial<RedisSinkDefinition> = {}): RedisSinkDefinitio
     format: 'columns',
     maxLength: null,
     batch: 512,
+    exactlyOnce: false,
     ...over,
   }
 }

@@ -31,6 +31,7 @@ test('100,000 entries go in through the sink and out in both modes, each exactly
     format: 'columns',
     maxLength: null,
     batch: 512,
+    exactlyOnce: false,
   } as const
   const writer = await redisSink.open(stream, sinkContext())
   const items = Array.from({ length: 500 }, (_, index) =>
