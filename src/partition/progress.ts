@@ -7,7 +7,8 @@
 import type { LaneVector } from '../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../event/frame.js'
 import { comparePositions, type Position } from '../event/position.js'
-import { laneKey } from '../log/log.js'
+import { advanceLanes, placeOf } from '../log/lanes.js'
+import { type FrameMark, laneKey } from '../log/log.js'
 
 export type Placement =
   /** Every record is new. */
@@ -21,9 +22,14 @@ export type Placement =
 const all: Placement = { kind: 'all' }
 const none: Placement = { kind: 'none' }
 
-export function placeFrame(header: FrameHeader, lanes: LaneVector): Placement {
+/** @param mark the frame's, where the log gives marks: says of a lane without an order what was processed before */
+export function placeFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameMark): Placement {
   const { lane } = header
-  if (lane.ordered === false) return all
+  if (lane.ordered === false) {
+    const place = placeOf(header, mark)
+    const known = place === null ? undefined : lanes[place.key]
+    return known !== undefined && comparePositions(mark!, known.position) <= 0 ? none : all
+  }
   const known = lanes[laneKey(lane.source, lane.lane)]
   // A lane that this processor never saw begins where it is given.
   if (known === undefined || lane.epoch > known.epoch) return all
@@ -36,11 +42,9 @@ export function placeFrame(header: FrameHeader, lanes: LaneVector): Placement {
 }
 
 /** The lanes after a frame that brought something new. */
-export function afterFrame(header: FrameHeader, lanes: LaneVector): LaneVector {
-  const { lane } = header
-  if (lane.ordered === false) return lanes
-  return {
-    ...lanes,
-    [laneKey(lane.source, lane.lane)]: { epoch: lane.epoch, position: header.last },
-  }
+export function afterFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameMark): LaneVector {
+  if (placeOf(header, mark) === null) return lanes
+  const after = { ...lanes }
+  advanceLanes(after, header, mark)
+  return after
 }
