@@ -53,6 +53,7 @@ export const cluster: Scenario = async ({ seed, faults, rate, progress }) => {
     await Promise.all(nodes.map((node) => node.runs))
     await stage.recovered()
     await stage.settle()
+    await stage.until('the log drains', () => nats.drained('chaos'))
     const exits = await Promise.all(nodes.map((node) => node.stop()))
     const broken = exits.flatMap((exit, index) =>
       exit.code === 0 ? [] : [`node ${index + 1} ended with ${exit.signal ?? exit.code}: ${exit.said.slice(-1_500)}`],

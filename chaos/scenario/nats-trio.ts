@@ -1,11 +1,20 @@
 /** Three NATS servers that form a cluster, each of which syncs what it stores before it answers. */
 import { createServer } from 'node:net'
+import { streamNames } from '../../src/log/jetstream/names.js'
+import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
 import { type NatsServer, startNats } from '../../src/servers/nats.js'
+import { connectNats } from '../../src/wire/nats/connect.js'
+import type { Logger } from '../../src/world/logger.js'
+import { realWorld } from '../../src/world/real.js'
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} }
 
 export interface NatsTrio {
   readonly servers: readonly NatsServer[]
   /** All of them, separated by commas. */
   readonly url: string
+  /** Whether the log of this pipeline holds no frame any more: everything was processed, and trimmed. */
+  drained(pipeline: string): Promise<boolean>
   stop(): Promise<void>
 }
 
@@ -20,9 +29,20 @@ export async function startNatsTrio(): Promise<NatsTrio> {
       }),
     ),
   )
+  const url = servers.map((one) => one.url).join(',')
   return {
     servers,
-    url: servers.map((one) => one.url).join(','),
+    url,
+    async drained(pipeline) {
+      const names = streamNames(pipeline)
+      const link = await connectNats({ servers: url, name: 'chaos', world: realWorld, log: silent })
+      try {
+        const stream = createNatsStream(link, names, { log: silent })
+        return (await stream.subjects(`troupe.${pipeline}.evt.>`, 5_000)).length === 0
+      } finally {
+        await link.close()
+      }
+    },
     async stop() {
       await Promise.all(servers.map((one) => one.stop()))
     },

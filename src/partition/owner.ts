@@ -11,7 +11,8 @@ import type { LanePosition, LaneVector } from '../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../event/frame.js'
 import { readFrameHeader } from '../event/open.js'
 import { formatPosition, type Position } from '../event/position.js'
-import { type DeliveredFrame, type LogMessage, laneKey, type OwnerMessage } from '../log/log.js'
+import { placeOf } from '../log/lanes.js'
+import type { DeliveredFrame, LogMessage, OwnerMessage } from '../log/log.js'
 import { TroupeError } from '../world/error.js'
 import type { World } from '../world/world.js'
 import { afterFrame, lanesBehind, passesOver, placeFrame } from './progress.js'
@@ -131,7 +132,8 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
 
     /** The sink stands behind what was finished: that is mended by frames that come again, and by nothing else. */
     function checkBehind(processor: string, reading: Reading, header: FrameHeader, frame: DeliveredFrame): void {
-      const key = laneKey(header.lane.source, header.lane.lane)
+      const key = placeOf(header, frame.mark)?.key
+      if (key === undefined) return
       const other = reading.behind.get(key)
       if (other === undefined) return
       const own = reading.lanes[key]
