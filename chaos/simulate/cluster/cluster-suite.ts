@@ -171,9 +171,11 @@ class Run {
     const ms = (least: number, most: number): number => least + this.#world.random() * (most - least)
     switch (fault) {
       case 'crash':
-        return this.#cluster.crash(node)
+        this.#cluster.crash(node)
+        return
       case 'pause':
-        return this.#cluster.pause(node, ms(100, 4_000))
+        this.#cluster.pause(node, ms(100, 4_000))
+        return
       case 'cut':
         node.cutUntil = this.#world.monotonic() + ms(50, 3_000)
         if (this.#world.random() < 0.7) broker.cutReadings(node.name)
