@@ -181,7 +181,8 @@ class Run {
         if (this.#world.random() < 0.7) broker.cutReadings(node.name)
         return
       case 'clock-jump':
-        return node.jump(ms(-600_000, 600_000))
+        node.jump(ms(-600_000, 600_000))
+        return
       case 'election':
         broker.elect(false)
         return
@@ -189,22 +190,29 @@ class Run {
         this.#note(`${broker.elect(this.#cluster.lazy)} messages are lost`)
         return
       case 'stale-leader':
-        return broker.beStale(ms(50, 600))
+        broker.beStale(ms(50, 600))
+        return
       case 'full-stream':
-        return broker.fill(ms(100, 2_000))
+        broker.fill(ms(100, 2_000))
+        return
       case 'lost-request':
       case 'lost-reply':
       case 'late-commit':
       case 'refused':
-        return broker.doom(node.name, fault)
+        broker.doom(node.name, fault)
+        return
       case 'reading-cut':
-        return broker.cutReadings(node.name)
+        broker.cutReadings(node.name)
+        return
       case 'second-owner':
-        return this.#cluster.start(unit.resource)
+        this.#cluster.start(unit.resource)
+        return
       case 'hand-over':
-        return this.#cluster.handOver(unit)
+        this.#cluster.handOver(unit)
+        return
       case 'source-killed':
-        return unit.resource === 'reader.group' ? group.kill() : slot.kill()
+        unit.resource === 'reader.group' ? group.kill() : slot.kill()
+        return
       case 'processor-restarted':
         if (!unit.disturb()) unit.kill()
         return
