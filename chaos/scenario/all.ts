@@ -3,6 +3,8 @@ import type { Scenario } from './scenario.js'
 /** Every scenario by its name; loaded when asked for. */
 export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
   'crash-troupe': async () => (await import('./crash-troupe.js')).crashTroupe,
+  'crash-troupe-fenced': async () => (await import('./crash-troupe.js')).crashTroupeFenced,
+  'crash-thread-fenced': async () => (await import('./crash-thread.js')).crashThreadFenced,
   'crash-postgres': async () => (await import('./crash-server.js')).crashPostgres,
   'crash-redis': async () => (await import('./crash-server.js')).crashRedis,
   'crash-thread': async () => (await import('./crash-thread.js')).crashThread,

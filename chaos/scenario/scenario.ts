@@ -23,6 +23,11 @@ export interface Ordeal {
   readonly notes?: Readonly<Record<string, number | string>>
 }
 
+/** What a sink that stores the checkpoint with the work must not show. */
+export function repeats(check: CheckReport): string[] {
+  return check.duplicated === 0 ? [] : [`${check.duplicated} records are there twice, and the sink is fenced`]
+}
+
 export type Scenario = (options: ScenarioOptions) => Promise<Ordeal>
 
 export interface ScenarioReport {

@@ -29,6 +29,8 @@ function run(scenario: string, kills: number, seed: number): Promise<ScenarioRep
 /** Scenario, what it promises, faults in the short and in the full form. */
 const promises = [
   ['crash-troupe', 'a process that is killed at random moments loses nothing and reorders nothing', 2, 20],
+  ['crash-troupe-fenced', 'a process that is killed repeats nothing in a sink that stores the checkpoint', 2, 20],
+  ['crash-thread-fenced', 'a thread that is killed repeats nothing in a sink that stores the checkpoint', 2, 10],
   ['crash-postgres', 'a PostgreSQL that is killed loses nothing on its way', 1, 5],
   ['crash-redis', 'a Redis that is killed loses nothing on its way, source and sink in one', 2, 5],
   ['crash-thread', 'a thread that is killed is made good by its supervisor', 2, 10],

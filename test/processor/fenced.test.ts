@@ -332,7 +332,9 @@ describe('a fenced output', () => {
           const half = Math.ceil(work.length / 2)
           executor.add(work.slice(0, half))
           executor.add(work.slice(half))
-          await until(() => died || finished.at(-1) === frames.length)
+          await until(() => failures.length > 0 || finished.at(-1) === frames.length)
+          // Only its death may end a life.
+          if (failures.length > 0 && !died) throw failures[0]
           output.halt()
           await executor.settle()
           executor.stop()
