@@ -55,7 +55,8 @@ export async function openNatsKv(init: NatsKvInit): Promise<KvPort> {
 
   async function open(): Promise<{ kv: KV; manager: JetStreamManager }> {
     const opening = async (): Promise<{ kv: KV; manager: JetStreamManager }> => {
-      const manager = await jetstreamManager(connection, { timeout: deadline })
+      // No look at the account: a user of few rights may not ask for it, and the stream's own answer says enough.
+      const manager = await jetstreamManager(connection, { timeout: deadline, checkAPI: false })
       const kvm = new Kvm(manager.jetstream())
       const missing = await isMissing(manager, stream)
       if (missing && !init.provision) throw bucketMissing(bucket, stream)
