@@ -14,6 +14,11 @@ import { openNatsKv } from './nats-kv.js'
 import type { Resource } from './port.js'
 import { createUnits, type UnitPlan } from './units.js'
 
+/** How one resource is worked on here. */
+export interface ResourcePlan extends UnitPlan {
+  readonly resource: Resource
+}
+
 export interface ControlArgs {
   readonly address: ClusterAddress
   readonly boot: string
@@ -25,7 +30,7 @@ export interface ControlArgs {
   readonly lease: number
   /** ms that the last handoff may take. */
   readonly leaveWithin: number
-  readonly units: readonly UnitPlan[]
+  readonly units: readonly ResourcePlan[]
 }
 
 export type ControlMessage =
@@ -42,7 +47,7 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     const { link, kv } = await openStore(context, args)
     const machine = createControl({
       kv,
-      units: createUnits(context, args.units),
+      units: createUnits({ context, plans: new Map(args.units.map((plan) => [plan.resource, plan])) }),
       world,
       log,
       node,

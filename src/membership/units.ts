@@ -17,6 +17,8 @@ export interface UnitPlan {
   readonly spec: ChildSpec
   /** Path of the actor that answers `{ type: 'alive' }`: anything but `false` is a proof of life. */
   readonly probe: string
+  /** Ask the probe to `close` before the unit is stopped: to finish what it has, and to write its last checkpoint. */
+  readonly closes?: boolean
 }
 
 export interface UnitsInit {
@@ -28,6 +30,11 @@ export interface UnitsInit {
 
 export interface AliveMessage {
   readonly type: 'alive'
+}
+
+export interface CloseMessage {
+  readonly type: 'close'
+  readonly deadlineMs: number
 }
 
 /** ms that a unit which is there already may take to answer. */
@@ -69,6 +76,11 @@ export function createUnits(init: UnitsInit): Units {
     async stop(resource, deadlineMs) {
       const plan = plans.get(resource)
       if (plan === undefined) return
+      if (plan.closes === true && deadlineMs > 0)
+        await context
+          .ref<CloseMessage>(plan.probe)
+          .ask({ type: 'close', deadlineMs: deadlineMs / 2 }, deadlineMs)
+          .catch(() => {})
       try {
         await ask(plan, { type: 'stop-child', id: plan.spec.id }, Math.max(1, deadlineMs))
       } catch (error) {

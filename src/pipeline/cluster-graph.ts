@@ -24,9 +24,8 @@ import type { ClusterAddress } from '../log/jetstream/link.js'
 import { partitionLog } from '../log/jetstream/partition-actor.js'
 import { logWriter } from '../log/jetstream/writer-actor.js'
 import type { PartitionSet } from '../log/log.js'
-import { control } from '../membership/control-actor.js'
+import { control, type ResourcePlan } from '../membership/control-actor.js'
 import { partitionResource, readerResource } from '../membership/port.js'
-import type { UnitPlan } from '../membership/units.js'
 import type { PipelineDefinition } from './definition.js'
 import {
   consumerSpec,
@@ -111,9 +110,9 @@ function pipelineSpec(definition: PipelineDefinition): ChildSpec {
   })
 }
 
-function unitsOf(definition: PipelineDefinition, node: ClusterNode): UnitPlan[] {
+function unitsOf(definition: PipelineDefinition, node: ClusterNode): ResourcePlan[] {
   const paths = clusterPaths(definition)
-  const plans: UnitPlan[] = []
+  const plans: ResourcePlan[] = []
   for (const set of partitionSets(definition))
     for (let partition = 0; partition < set.partitions; partition++)
       plans.push({
