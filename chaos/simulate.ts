@@ -10,11 +10,12 @@
  * on, if a fault never met a state.
  */
 import { parseArgs } from 'node:util'
+import { clusterSuite } from './simulate/cluster/cluster-suite.js'
 import { LEAST_FAULTS, LEAST_MESSAGES, type SeedResult, type Suite } from './simulate/suite.js'
 import { supervisorSuite } from './simulate/supervisor-suite.js'
 
 /** Add a suite here. */
-const suites: readonly Suite[] = [supervisorSuite]
+const suites: readonly Suite[] = [supervisorSuite, clusterSuite]
 
 /** With fewer seeds a fault may miss a state by chance. */
 const COVERAGE_FROM = 200
