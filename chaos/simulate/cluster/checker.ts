@@ -42,6 +42,8 @@ export interface Checker extends StoreObserver {
 
 export interface CheckerInit {
   readonly now: () => number
+  /** Written into the trace. */
+  readonly note: (text: string) => void
   readonly truth: Truth
   readonly targets: readonly Target[]
   /** By scope: number of partitions. */
@@ -206,6 +208,7 @@ export function createChecker(init: CheckerInit): Checker {
     violation,
     lostMessages: 0,
     stored(messages) {
+      init.note(`stored ${messages.map(describe).join(', ')}`)
       for (const stored of messages) {
         const { subject } = stored.message
         const scope = scopeOf.get(subject)
@@ -223,6 +226,7 @@ export function createChecker(init: CheckerInit): Checker {
       }
     },
     lost(messages) {
+      init.note(`lost ${messages.map(({ message }) => message.sequence).join(', ')}`)
       checker.lostMessages += messages.length
       for (const stored of messages) {
         const { subject } = stored.message
@@ -246,6 +250,7 @@ export function createChecker(init: CheckerInit): Checker {
       doneTo.clear()
     },
     purged(messages) {
+      init.note(`purged ${messages[0]!.message.subject} to ${messages.at(-1)!.message.sequence}`)
       for (const stored of messages) {
         const framed = frames.get(stored)
         if (framed === undefined) continue
@@ -260,6 +265,7 @@ export function createChecker(init: CheckerInit): Checker {
       }
     },
     forgotten(changes) {
+      init.note(`forgotten ${changes.map(nameOf).join(', ')}`)
       const synced = init.now() - syncInterval
       for (const change of changes) {
         change.forgotten = true
@@ -282,6 +288,10 @@ export function createChecker(init: CheckerInit): Checker {
     },
   }
   return checker
+}
+
+function describe({ message: { subject, sequence, headers } }: Stored): string {
+  return `${subject.slice(9)}@${sequence}${headers['T-M'] === undefined ? '' : ` ${headers['T-M']}`}`
 }
 
 function nameOf(change: Change): string {

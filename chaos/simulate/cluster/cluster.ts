@@ -78,6 +78,7 @@ export function createCluster(init: ClusterInit): Cluster {
           kind: processor === 'plain' ? 'plain' : 'fenced',
           scope,
           partition,
+          note,
           violation: (text) => checker.violation(text),
         }),
       ),
@@ -85,6 +86,7 @@ export function createCluster(init: ClusterInit): Cluster {
   )
   const checker = createChecker({
     now: () => world.monotonic(),
+    note,
     truth,
     targets,
     scopes: new Map(sets.map(({ name, partitions }) => [name, partitions])),

@@ -27,6 +27,8 @@ export interface TargetInit {
   readonly kind: TargetKind
   readonly scope: string
   readonly partition: number
+  /** Written into the trace. */
+  readonly note: (text: string) => void
   readonly violation: (text: string) => void
 }
 
@@ -67,6 +69,8 @@ export function createTarget(init: TargetInit): Target {
         if (owner !== from) return false
         stored = lanes
       }
+      if (changes.length > 0)
+        init.note(`${place} of ${from}: ${changes.map((change) => `${change.major}-${change.minor}`).join(' ')}`)
       for (const change of changes) note(change, change.source !== 'group')
       return true
     },
