@@ -30,9 +30,9 @@ const faults = [
 type Fault = (typeof faults)[number]
 
 /** ms in which things happen, and in which everything must then come to rest. */
-const span = 9_000
+const span = 16_000
 const rest = 60_000
-const changes = 150
+const changes = 260
 
 export const clusterSuite: Suite = {
   name: 'cluster',

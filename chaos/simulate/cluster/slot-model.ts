@@ -29,6 +29,8 @@ const chunk = 3
 
 interface Connection {
   alive: boolean
+  /** It was told where to begin; before that nothing is sent. */
+  started: boolean
   readonly killed: () => void
   readonly send: (what: Sent) => void
 }
@@ -38,7 +40,7 @@ export interface Slot {
   readonly confirmed: number
   readonly end: number
   commit(keys: readonly number[]): void
-  connect(handlers: Omit<Connection, 'alive'>): Connection
+  connect(handlers: Omit<Connection, 'alive' | 'started'>): Connection
   start(connection: Connection, from: number): void
   confirm(connection: Connection, lsn: number): void
   /** Ends the connection that reads, as an administrator would. */
@@ -62,9 +64,13 @@ export function createSlot(init: SlotInit): Slot {
 
   function walEnd(): void {
     world.setTimer(700 + world.random() * 600, walEnd)
-    if (active?.alive === true) active.send({ walEnd: end })
+    if (reads(active)) active.send({ walEnd: end })
   }
   walEnd()
+
+  function reads(connection: Connection | null): connection is Connection {
+    return connection?.alive === true && connection.started
+  }
 
   function send(connection: Connection, { lsn, changes }: Transaction): void {
     for (let at = 0; at < changes.length; at += chunk)
@@ -86,19 +92,20 @@ export function createSlot(init: SlotInit): Slot {
         changes: keys.map((key, index) => truth.add(source, end, index + 1, key)),
       }
       kept.push(transaction)
-      if (active?.alive === true) send(active, transaction)
+      if (reads(active)) send(active, transaction)
     },
     connect(handlers) {
       if (active?.alive === true) {
         active.alive = false
         active.killed()
       }
-      const connection: Connection = { ...handlers, alive: true }
+      const connection: Connection = { ...handlers, alive: true, started: false }
       active = connection
       return connection
     },
     start(connection, from) {
       if (!connection.alive) return
+      connection.started = true
       const begin = Math.max(from, confirmed)
       for (const transaction of kept) if (transaction.lsn > begin) send(connection, transaction)
     },
