@@ -247,6 +247,7 @@ export function createBroker(init: BrokerInit): Broker {
           const stale = world.monotonic() < staleUntil && staleNodes.has(life.node.name)
           return store.last(subject, stale ? staleFrom : undefined)
         }),
+      at: (sequence, deadlineMs) => ask(life, deadlineMs, () => store.at(sequence)),
       subjects: (filter, deadlineMs) => ask(life, deadlineMs, () => store.subjects(filter)),
       state: (deadlineMs) =>
         ask(life, deadlineMs, (): StreamState => {

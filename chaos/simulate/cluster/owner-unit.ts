@@ -7,7 +7,7 @@ import { comparePositions, type Position } from '../../../src/event/position.js'
 import type { StreamNames } from '../../../src/log/jetstream/names.js'
 import { createPartitionLog, type PartitionLog } from '../../../src/log/jetstream/partition.js'
 import type { StreamPort } from '../../../src/log/jetstream/port.js'
-import { type DeliveredFrame, laneKey } from '../../../src/log/log.js'
+import type { DeliveredFrame } from '../../../src/log/log.js'
 import { afterFrame, placeFrame } from '../../../src/partition/progress.js'
 import { TroupeError } from '../../../src/world/error.js'
 import type { SimulatedWorld } from '../../../src/world/simulated.js'
@@ -179,7 +179,7 @@ function createWorker(init: WorkerInit): Worker {
       }
       if (placed === null) continue
       collect(frame, header, placed, truth, changes)
-      lanes = moved(header, frame.mark!, lanes)
+      lanes = afterFrame(header, lanes, frame.mark)
     }
     const after = lanes
     const last = frames.at(-1)!.sequence
@@ -243,22 +243,10 @@ function createWorker(init: WorkerInit): Worker {
 
 /** Null: nothing of it is new. A position: what is behind it is new. */
 function place(header: FrameHeader, mark: Position, lanes: LaneVector): Position | 'all' | 'gap' | null {
-  if (header.lane.ordered === false) {
-    const known = lanes[laneKey(header.lane.source, header.lane.lane)]
-    return known !== undefined && comparePositions(mark, known.position) <= 0 ? null : 'all'
-  }
-  const placement = placeFrame(header, lanes)
+  const placement = placeFrame(header, lanes, mark)
   if (placement.kind === 'gap') return 'gap'
   if (placement.kind === 'none') return null
   return placement.kind === 'all' ? 'all' : placement.after
-}
-
-function moved(header: FrameHeader, mark: Position, lanes: LaneVector): LaneVector {
-  if (header.lane.ordered !== false) return afterFrame(header, lanes)
-  return {
-    ...lanes,
-    [laneKey(header.lane.source, header.lane.lane)]: { epoch: header.lane.epoch, position: mark },
-  }
 }
 
 function collect(

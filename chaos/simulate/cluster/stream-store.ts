@@ -36,6 +36,8 @@ export interface StreamStore {
   forget(most: number, since: number): number
   /** The last message of a subject, as it was at that time. */
   last(subject: string, at?: number): StoredMessage | null
+  /** The message that stands at a sequence. */
+  at(sequence: number): StoredMessage | null
   /** Messages of exactly this subject from a sequence on. */
   from(subject: string, sequence: number, most: number): StoredMessage[]
   subjects(filter: string): string[]
@@ -45,6 +47,7 @@ export interface StreamStore {
 
 export function createStreamStore(world: SimulatedWorld, observer: StoreObserver): StreamStore {
   const bySubject = new Map<string, Stored[]>()
+  const bySequence = new Map<number, Stored>()
   const steps: Step[] = []
   let lastSequence = 0
 
@@ -77,6 +80,7 @@ export function createStreamStore(world: SimulatedWorld, observer: StoreObserver
       removedAt: Number.POSITIVE_INFINITY,
     }
     list.push(stored)
+    bySequence.set(lastSequence, stored)
     return stored
   }
 
@@ -118,6 +122,7 @@ export function createStreamStore(world: SimulatedWorld, observer: StoreObserver
         for (const one of [...step.added].reverse()) {
           bySubject.get(one.message.subject)!.pop()
           lastSequence = one.message.sequence - 1
+          bySequence.delete(one.message.sequence)
           lost.push(one)
         }
       }
@@ -125,6 +130,10 @@ export function createStreamStore(world: SimulatedWorld, observer: StoreObserver
       return lost.length
     },
     last: (subject, at) => lastOf(subject, at)?.message ?? null,
+    at(sequence) {
+      const found = bySequence.get(sequence)
+      return found === undefined || found.removedAt !== Number.POSITIVE_INFINITY ? null : found.message
+    },
     from(subject, sequence, most) {
       const found: StoredMessage[] = []
       const list = bySubject.get(subject) ?? []

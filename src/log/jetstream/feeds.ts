@@ -14,6 +14,7 @@ import { TroupeError } from '../../world/error.js'
 import type { FrameMark } from '../log.js'
 import { type ArrivedFrame, unpacker } from './parcel.js'
 import type { StreamPort, StreamReading } from './port.js'
+import type { FrameMarks } from './stored.js'
 
 export interface FeedsInit {
   readonly stream: StreamPort
@@ -25,6 +26,8 @@ export interface FeedsInit {
   readonly deliver: (processor: string, frames: readonly ArrivedFrame[]) => void
   /** The stream is not the one that was read: it ends below, or goes on with something else. It has lost its tail. */
   readonly rewound: (last: number, delivered: number) => void
+  /** A reading began anew, having delivered up to `delivered`: whether that still stands is to be looked at. */
+  readonly resumed: (delivered: number, marks: FrameMarks) => void
   readonly failed: (error: Error) => void
 }
 
@@ -103,7 +106,9 @@ export function createFeeds(init: FeedsInit): Feeds {
         }
       },
       resumed({ last, delivered }) {
-        if (!over && feed.reading === reading && last < delivered) init.rewound(last, delivered)
+        if (over || feed.reading !== reading) return
+        if (last < delivered) init.rewound(last, delivered)
+        else init.resumed(feed.delivered, Object.fromEntries(feed.marks))
       },
       failed: (error) => {
         if (feed.reading === reading) fail(error)
