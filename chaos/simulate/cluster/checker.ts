@@ -75,6 +75,9 @@ export function createChecker(init: CheckerInit): Checker {
   const sourceOf = new Map([...truth.changes.keys()].map((source) => [init.reader(source), source]))
   /** By processor's checkpoint: how many of the partition's frames were found to be done. */
   const doneTo = new Map<string, number>()
+  /** Owners that have sealed; those of them that had when a tail was lost. */
+  const ownersEver = new Set<string>()
+  const survivors = new Set<string>()
 
   function violation(text: string): void {
     if (violations.length < mostViolations) violations.push(`at ${init.now().toFixed(1)} ms: ${text}`)
@@ -153,6 +156,7 @@ export function createChecker(init: CheckerInit): Checker {
       violation(`${subject}@${sequence}: ${owner} and ${before.owner} both extend term ${term}`)
     const now: Owned = { term, owner, before }
     owners.set(subject, now)
+    ownersEver.add(owner)
     owned.set(stored, now)
   }
 
@@ -162,16 +166,23 @@ export function createChecker(init: CheckerInit): Checker {
     const { term, owner, lanes, marks, sequence: until } = decodeProcessor(payload, subject)
     storedCheckpoint(stored, term, owner)
     const row = rows.get(init.frames(target.scope, target.partition)) ?? []
-    let index = Math.min(doneTo.get(subject) ?? 0, row.length)
-    for (; index < row.length && row[index]!.sequence <= until; index++) checkSeen(target, row[index]!, sequence)
-    doneTo.set(subject, index)
+    // Who was at work when a tail was lost may still speak of its frames; sequence and marks are hints, and are looked at again.
+    const aware = !survivors.has(owner)
+    let index = aware ? Math.min(doneTo.get(subject) ?? 0, row.length) : 0
+    if (aware) {
+      for (; index < row.length && row[index]!.sequence <= until; index++) checkSeen(target, row[index]!, sequence)
+      doneTo.set(subject, index)
+    }
     for (; index < row.length; index++) {
       const framed = row[index]!
-      const mark = marks[framed.source]
-      const lane = lanes[`${framed.source}/${framed.lane}`]
-      const byMark = mark !== undefined && comparePositions(parsePosition(framed.mark), mark) <= 0
-      const byLane = framed.ordered && lane !== undefined && comparePositions(framed.last, lane.position) <= 0
-      if (byMark || byLane) checkSeen(target, framed, sequence)
+      const mark = parsePosition(framed.mark)
+      const place = `${framed.source}/${framed.lane}`
+      const lane = lanes[framed.ordered ? place : `${place}#${mark.major}`]
+      const last = framed.ordered ? framed.last : mark
+      const known = marks[framed.source]
+      const byMark = aware && known !== undefined && comparePositions(mark, known) <= 0
+      if (byMark || (lane !== undefined && comparePositions(last, lane.position) <= 0))
+        checkSeen(target, framed, sequence)
     }
   }
 
@@ -228,6 +239,7 @@ export function createChecker(init: CheckerInit): Checker {
     lost(messages) {
       init.note(`lost ${messages.map(({ message }) => message.sequence).join(', ')}`)
       checker.lostMessages += messages.length
+      for (const owner of ownersEver) survivors.add(owner)
       for (const stored of messages) {
         const { subject } = stored.message
         const now = owned.get(stored)

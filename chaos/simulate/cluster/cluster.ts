@@ -141,7 +141,7 @@ export function createCluster(init: ClusterInit): Cluster {
     const ended = (error: Error | null): void => {
       const code = error instanceof TroupeError ? error.code : (error?.message ?? 'closed')
       note(`${resource} of ${owner} ended: ${code}`)
-      if (error instanceof TroupeError && !ordinary.has(code)) checker.violation(`${resource} of ${owner}: ${error.message} (${code})`)
+      if (error instanceof TroupeError && !ordinary.has(code) && !/in time/.test(error.message)) checker.violation(`${resource} of ${owner}: ${error.message} (${code})`)
       else if (error !== null && !(error instanceof TroupeError) && !/killed|in time/.test(error.message))
         checker.violation(`${resource} of ${owner}: ${error.stack}`)
       if (code === 'log-rewind' && checker.lostMessages === 0)

@@ -220,12 +220,19 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     return comparePositions(mark, known) === 0 ? 'same' : 'other'
   }
 
+  /** Whether the log up to a sequence is, as far as can be seen, the one that was read. */
+  async function isAsRead(sequence: number, marks: FrameMarks): Promise<boolean> {
+    const found = await whatStands(sequence, marks)
+    if (found !== 'gone') return found === 'same'
+    // What was trimmed is trimmed as a whole: something that stands below was never seen.
+    const first = await firstRetained()
+    return first === 0 || first > sequence
+  }
+
   async function lookBack(delivered: number, marks: FrameMarks): Promise<void> {
     for (let attempt = 0; attempt < 10 && !over; attempt++)
       try {
-        const found = await whatStands(delivered, marks)
-        if (found === 'other' || (found === 'gone' && delivered > trim.trimmedTo))
-          await leaveHistory(lostTail(delivered, delivered))
+        if (!(await isAsRead(delivered, marks))) await leaveHistory(lostTail(delivered, delivered))
         return
       } catch {
         await sleep(200)
@@ -305,11 +312,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
 
   /** A checkpoint may speak of frames that the log has lost since: then everything that it retains is read, and placed by its positions. */
   async function enterHistory(one: Following): Promise<void> {
-    const found = await whatStands(one.sequence, one.marks)
-    if (found === 'same') return
-    // What was trimmed is trimmed as a whole: something that stands below was never seen.
-    const first = found === 'gone' ? await firstRetained() : 0
-    if (found === 'gone' && (first === 0 || first > one.sequence)) return
+    if (await isAsRead(one.sequence, one.marks)) return
     log.warn(
       { partition: `${scope}.${partition}`, processor: one.name, sequence: one.sequence },
       'the checkpoint speaks of frames that the log has lost: everything retained is read again',
