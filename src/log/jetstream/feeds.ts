@@ -26,8 +26,11 @@ export interface FeedsInit {
   readonly deliver: (processor: string, frames: readonly ArrivedFrame[]) => void
   /** The stream is not the one that was read: it ends below, or goes on with something else. It has lost its tail. */
   readonly rewound: (last: number, delivered: number) => void
-  /** A reading began anew, having delivered up to `delivered`: whether that still stands is to be looked at. */
-  readonly resumed: (delivered: number, marks: FrameMarks) => void
+  /**
+   * A reading began anew, having delivered up to `delivered`: whether that still stands. Nothing is delivered until it is
+   * known, for what follows may join on to nothing that was read; false: this is over.
+   */
+  readonly resumed: (delivered: number, marks: FrameMarks) => Promise<boolean>
   readonly failed: (error: Error) => void
 }
 
@@ -91,6 +94,20 @@ export function createFeeds(init: FeedsInit): Feeds {
 
   function begin(feed: Feed, from: number): void {
     const unpack = unpacker()
+    /** Looks back that are not answered yet, and what came meanwhile: at most a window. */
+    let looks = 0
+    const waiting: Entry[] = []
+
+    function look(): void {
+      looks++
+      init.resumed(feed.delivered, Object.fromEntries(feed.marks)).then((stands) => {
+        looks--
+        if (!stands || looks > 0) return
+        for (const { frame, credit } of waiting.splice(0))
+          if (!over && feed.reading === reading) arrived(feed, reading, frame, credit)
+      }, fail)
+    }
+
     const reading = init.stream.read({
       subject: init.subject,
       from,
@@ -100,6 +117,7 @@ export function createFeeds(init: FeedsInit): Feeds {
         try {
           const frame = unpack.take(message)
           if (frame === null) reading.credit(message.payload.length)
+          else if (looks > 0) waiting.push({ frame, credit: message.payload.length })
           else arrived(feed, reading, frame, message.payload.length)
         } catch (error) {
           fail(error as Error)
@@ -108,7 +126,7 @@ export function createFeeds(init: FeedsInit): Feeds {
       resumed({ last, delivered }) {
         if (over || feed.reading !== reading) return
         if (last < delivered) init.rewound(last, delivered)
-        else init.resumed(feed.delivered, Object.fromEntries(feed.marks))
+        else look()
       },
       failed: (error) => {
         if (feed.reading === reading) fail(error)

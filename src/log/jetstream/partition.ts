@@ -161,7 +161,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     window: init.window,
     deliver: (name, arrived) => give(following.get(name)!, arrived),
     rewound: (last, delivered) => void leaveHistory(lostTail(last, delivered)),
-    resumed: (delivered, marks) => void lookBack(delivered, marks),
+    resumed: lookBack,
     failed: (error) => void leaveGap(error),
   })
 
@@ -229,14 +229,17 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     return first === 0 || first > sequence
   }
 
-  async function lookBack(delivered: number, marks: FrameMarks): Promise<void> {
-    for (let attempt = 0; attempt < 10 && !over; attempt++)
+  async function lookBack(delivered: number, marks: FrameMarks): Promise<boolean> {
+    for (let attempt = 0; !over; attempt++)
       try {
-        if (!(await isAsRead(delivered, marks))) await leaveHistory(lostTail(delivered, delivered))
-        return
-      } catch {
+        if (await isAsRead(delivered, marks)) return true
+        await leaveHistory(lostTail(delivered, delivered))
+        return false
+      } catch (error) {
+        if (attempt >= 10) throw error
         await sleep(200)
       }
+    return false
   }
 
   /**
