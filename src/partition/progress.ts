@@ -23,10 +23,10 @@ export type Placement =
 const all: Placement = { kind: 'all' }
 const none: Placement = { kind: 'none' }
 
-/** @param mark the frame's, where the log gives marks: says of a lane without an order what was processed before */
 export function placeFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameMark): Placement {
   const { lane } = header
   if (lane.ordered === false) {
+    // Marks belong to the log and outlive the source's epochs.
     const place = placeOf(header, mark)
     const known = place === null ? undefined : lanes[place.key]
     return known !== undefined && comparePositions(mark!, known.position) <= 0 ? none : all

@@ -101,6 +101,8 @@ interface Following {
   marks: Record<string, FrameMark>
   /** Sequence of the stream up to which everything is finished. */
   sequence: number
+  /** It reads everything retained again, some of which a late purge may take away meanwhile: that is no gap. */
+  anew: boolean
   /** As it was last stored. */
   stored: number
   storedMarks: FrameMarks
@@ -268,7 +270,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
         await sleep(200)
       }
       for (const one of following.values())
-        if ((await whatStands(one.sequence, one.marks)) === 'other') {
+        if (one.anew || (await whatStands(one.sequence, one.marks)) === 'other') {
           await leaveHistory(lostTail(one.sequence, one.sequence))
           return
         }
@@ -320,6 +322,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       { partition: `${scope}.${partition}`, processor: one.name, sequence: one.sequence },
       'the checkpoint speaks of frames that the log has lost: everything retained is read again',
     )
+    one.anew = true
     one.marks = {}
     one.sequence = 0
     one.stored = 0
@@ -356,6 +359,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       lanes: { ...stored.lanes },
       marks: { ...stored.marks },
       sequence: stored.sequence,
+      anew: stored.sequence === 0 && Object.keys(stored.lanes).length > 0,
       stored: stored.sequence,
       storedMarks: stored.marks,
       dirty: false,
