@@ -66,10 +66,12 @@ export async function startInstance<Prepared>(
     reapOrphans()
   }
   const { major, report } = options
-  const program = await resolveProgram(recipe.kind, {
-    ...(major === undefined ? {} : { major }),
-    ...(report === undefined ? {} : { report }),
-  })
+  const program =
+    options.program ??
+    (await resolveProgram(recipe.kind, {
+      ...(major === undefined ? {} : { major }),
+      ...(report === undefined ? {} : { report }),
+    }))
   for (let attempt = 1; ; attempt++) {
     try {
       return await startOnce(world, recipe, program, options)
