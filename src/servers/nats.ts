@@ -23,7 +23,8 @@ export interface NatsOptions extends StartOptions {
   readonly syncInterval?: string
   /**
    * Path of a configuration file that is run instead of ours: `jetstream`, `syncInterval` and `settings` then count for
-   * nothing. Variables in it are read from our environment.
+   * nothing. Its `store_dir` should be `$NATS_STORE`, which we set; other variables are read from our environment. Ready
+   * means that it takes clients.
    */
   readonly configuration?: string
 }
@@ -67,7 +68,8 @@ function recipeFor(options: NatsOptions, flags: readonly string[]): Recipe<void>
     prepare: async () => {},
     arguments({ directory, port }, _, settings) {
       if (configuration !== undefined) {
-        const ours = ['--addr', '127.0.0.1', '--port', String(port), '--store_dir', join(directory, 'store')]
+        // Its monitoring, if it has any, on some free port: the one that it names may be taken.
+        const ours = ['--addr', '127.0.0.1', '--port', String(port), '--http_port', '-1']
         return ['--config', resolve(configuration), ...ours, ...flags]
       }
       const sync = syncInterval === undefined ? '' : `, sync_interval: ${JSON.stringify(syncInterval)}`
@@ -81,6 +83,7 @@ function recipeFor(options: NatsOptions, flags: readonly string[]): Recipe<void>
       writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 })
       return ['--config', file, ...flags]
     },
+    environment: ({ directory }) => ({ NATS_STORE: join(directory, 'store') }),
     // What is in another's configuration, and whether a member of a cluster finds the others, is not for us to wait for.
     answers: ({ world, port }) =>
       answersJetStream(world, '127.0.0.1', port, jetstream && configuration === undefined && flags.length === 0),
