@@ -2,7 +2,7 @@
  * The command line: its commands, and how every way of ending becomes an exit code: 0 done, 1 the work failed, 2 usage
  * or configuration.
  */
-import { Argument, Command, CommanderError } from 'commander'
+import { Argument, Command, CommanderError, InvalidArgumentError } from 'commander'
 import { TroupeError } from '../world/error.js'
 import { explainCommand } from './explain-command.js'
 import { exitCodeOf, failureText } from './failure.js'
@@ -60,13 +60,23 @@ function serversOf(): Command {
     )
     .argument('[kinds...]', 'postgres, redis, nats; all without it')
     .option('--directory <directory>', 'start: where data are kept between runs')
+    .option('--nats-servers <number>', 'start: how many servers of NATS, as one cluster', natsServersOption)
     .option('--json', 'as JSON')
     .action(
-      async (action: ServersArguments['action'], kinds: string[], flags: { directory?: string; json?: boolean }) => {
+      async (
+        action: ServersArguments['action'],
+        kinds: string[],
+        flags: Omit<ServersArguments, 'action' | 'kinds'>,
+      ) => {
         const { serversCommand } = await import('./servers-command.js')
         await serversCommand({ action, kinds, ...flags })
       },
     )
+}
+
+function natsServersOption(text: string): number {
+  if (!/^[1-9]$/.test(text)) throw new InvalidArgumentError('A whole number from 1 to 9.')
+  return Number(text)
 }
 
 function laterCommand(name: string): Command {
