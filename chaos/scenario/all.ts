@@ -11,5 +11,6 @@ export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
   'stale-checkpoint': async () => (await import('./stale-checkpoint.js')).staleCheckpoint,
   'delayed-flush': async () => (await import('./delayed-flush.js')).delayedFlush,
   cluster: async () => (await import('./cluster.js')).cluster,
+  'cluster-group': async () => (await import('./cluster.js')).clusterGroup,
   'zombie-reader': async () => (await import('./zombie-reader.js')).zombieReader,
 }

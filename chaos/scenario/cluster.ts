@@ -5,17 +5,28 @@
 import { join } from 'node:path'
 import { type Runtime, startNode } from '../runtime/start.js'
 import { startNatsTrio } from './nats-trio.js'
-import type { Scenario } from './scenario.js'
+import type { Ordeal, Scenario, ScenarioOptions } from './scenario.js'
 import { setStage } from './stage.js'
 
 const leaseMs = 1_500
 const kinds = ['kill-node', 'pause-node', 'kill-nats'] as const
 
-export const cluster: Scenario = async ({ seed, faults, rate, progress }) => {
+export const cluster: Scenario = (options) => torment('read', options)
+
+/** The same, reading the stream through its consumer group. */
+export const clusterGroup: Scenario = (options) => torment('group', options)
+
+async function torment(mode: 'read' | 'group', { seed, faults, rate, progress }: ScenarioOptions): Promise<Ordeal> {
   const count = faults ?? 30
   const stage = await setStage({ seed, rate })
   const nats = await startNatsTrio()
-  const pipeline = stage.pipeline({ lease: leaseMs, holdback: 0, exactlyOnce: true, data: join(stage.folder, 'data') })
+  const pipeline = stage.pipeline({
+    mode,
+    lease: leaseMs,
+    holdback: 0,
+    exactlyOnce: true,
+    data: join(stage.folder, 'data'),
+  })
   const start = (index: number) => startNode(pipeline, nats.url, `n${index + 1}`)
   const nodes: Runtime[] = [0, 1, 2].map(start)
   const recoveries: number[] = []
