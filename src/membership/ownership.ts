@@ -71,14 +71,16 @@ export function createOwnership(
   function believed(slot: Slot, seen: LeaseView, now: number): LeaseView {
     const { own } = slot
     if (own === undefined || seen.revision >= own.revision) return seen
+    const { record } = own
+    const released = record.state === 'released'
     // A watch that is behind shows our write in the end; if it does not within this time, the store has lost it.
-    const late = now - own.at < 2 * settings.lease
-    const undone = own.record.state === 'released' && ours(seen.record) && seen.record?.n === own.record.n
-    if (!late && !undone) return seen
-    const { record, revision } = own
-    return record.state === 'released'
-      ? { state: 'released', record, revision }
-      : { state: 'held', record, revision, silent: 0 }
+    if (now - own.at < 2 * settings.lease)
+      return released
+        ? { state: 'released', record, revision: own.revision }
+        : { state: 'held', record, revision: own.revision, silent: 0 }
+    // What we gave away is not ours again because the store forgot that.
+    const forgotten = released && ours(seen.record) && seen.record?.n === record.n
+    return forgotten ? { state: 'released', record, revision: seen.revision } : seen
   }
 
   // Units -------------------------------------------------------------------------------------------------------------

@@ -74,12 +74,15 @@ export interface ModelKv {
   /** Most ms that a request or an answer takes. */
   slowMs: number
   write(key: string, value: object | null): void
+  /** The last writes are undone, as by a server that had not synced them; their revisions are used again. */
+  loseTail(count: number): void
   readonly entries: ReadonlyMap<string, KvEntry>
   readonly writes: number
 }
 
 export function createModelKv(world: SimulatedWorld): ModelKv {
   const entries = new Map<string, KvEntry>()
+  const history: { readonly key: string; readonly before: KvEntry | undefined }[] = []
   const watchers = new Set<{ change(entry: KvEntry): void; broken(): void }>()
   let revision = 0
   let writes = 0
@@ -88,6 +91,8 @@ export function createModelKv(world: SimulatedWorld): ModelKv {
   function set(key: string, value: Uint8Array | null): number {
     const entry = { key, value, revision: ++revision }
     writes++
+    history.push({ key, before: entries.get(key) })
+    if (history.length > 1_000) history.shift()
     entries.set(key, entry)
     for (const watcher of watchers) watcher.change(entry)
     return entry.revision
@@ -137,6 +142,19 @@ export function createModelKv(world: SimulatedWorld): ModelKv {
     },
     write(key, value) {
       set(key, value === null ? null : Buffer.from(JSON.stringify(value)))
+    },
+    loseTail(count) {
+      const touched = new Set<string>()
+      for (let i = 0; i < count; i++) {
+        const undone = history.pop()
+        if (undone === undefined) break
+        revision--
+        touched.add(undone.key)
+        if (undone.before === undefined) entries.delete(undone.key)
+        else entries.set(undone.key, undone.before)
+      }
+      for (const key of touched)
+        for (const watcher of watchers) watcher.change(entries.get(key) ?? { key, value: null, revision: 0 })
     },
     port(gate) {
       const port: KvPort & { lagMs: number } = {
