@@ -24,6 +24,13 @@ export function placeOf(
   return { key: `${key}#${mark.major}`, at: { epoch: lane.epoch, position: mark } }
 }
 
+/** Of a lane that is counted by runs: the lane and the run. Null for others. */
+export function runOf(key: string): { readonly lane: string; readonly run: bigint } | null {
+  const at = key.lastIndexOf('#')
+  const run = key.slice(at + 1)
+  return at < 0 || !/^\d+$/.test(run) ? null : { lane: key.slice(0, at), run: BigInt(run) }
+}
+
 /** Moves a vector on; never back. */
 export function advanceLanes(
   lanes: Record<string, LanePosition>,

@@ -11,8 +11,8 @@ import type { LanePosition, LaneVector } from '../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../event/frame.js'
 import { readFrameHeader } from '../event/open.js'
 import { formatPosition, type Position } from '../event/position.js'
-import { placeOf } from '../log/lanes.js'
-import type { DeliveredFrame, LogMessage, OwnerMessage } from '../log/log.js'
+import { runOf } from '../log/lanes.js'
+import { type DeliveredFrame, type LogMessage, laneKey, type OwnerMessage } from '../log/log.js'
 import { TroupeError } from '../world/error.js'
 import type { World } from '../world/world.js'
 import { afterFrame, lanesBehind, passesOver, placeFrame } from './progress.js'
@@ -132,13 +132,13 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
 
     /** The sink stands behind what was finished: that is mended by frames that come again, and by nothing else. */
     function checkBehind(processor: string, reading: Reading, header: FrameHeader, frame: DeliveredFrame): void {
-      const key = placeOf(header, frame.mark)?.key
-      if (key === undefined) return
-      const other = reading.behind.get(key)
-      if (other === undefined) return
-      const own = reading.lanes[key]
-      if (passesOver(header, own, other, frame.mark)) throw sinkBehind(processor, key, own, other)
-      reading.behind.delete(key)
+      const lane = laneKey(header.lane.source, header.lane.lane)
+      for (const [key, other] of reading.behind) {
+        if (key !== lane && runOf(key)?.lane !== lane) continue
+        const own = reading.lanes[key]
+        if (passesOver(header, own, other, frame.mark)) throw sinkBehind(processor, key, own, other)
+        reading.behind.delete(key)
+      }
     }
 
     function send({ ref, session }: Joined, frames: readonly Assigned[]): void {

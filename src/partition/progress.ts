@@ -8,7 +8,7 @@
 import type { LanePosition, LaneVector } from '../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../event/frame.js'
 import { comparePositions, type Position } from '../event/position.js'
-import { advanceLanes, placeOf } from '../log/lanes.js'
+import { advanceLanes, placeOf, runOf } from '../log/lanes.js'
 import { type FrameMark, laneKey } from '../log/log.js'
 
 export type Placement =
@@ -50,11 +50,22 @@ export function afterFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameM
   return after
 }
 
+/** Whoever stands in a later run of a lane has taken the earlier ones, and may have forgotten them. */
+function hasLaterRun(lanes: LaneVector, key: string): boolean {
+  const run = runOf(key)
+  if (run === null) return false
+  return Object.keys(lanes).some((one) => {
+    const other = runOf(one)
+    return other !== null && other.lane === run.lane && other.run > run.run
+  })
+}
+
 /** Lanes in which `lanes` stands behind `other`, or not at all, with the place of `other`. */
 export function lanesBehind(lanes: LaneVector, other: LaneVector): Map<string, LanePosition> {
   const behind = new Map<string, LanePosition>()
   for (const [key, at] of Object.entries(other)) {
     const own = lanes[key]
+    if (own === undefined && hasLaterRun(lanes, key)) continue
     if (own !== undefined && own.epoch > at.epoch) continue
     if (own !== undefined && own.epoch === at.epoch && comparePositions(own.position, at.position) >= 0) continue
     behind.set(key, at)

@@ -135,7 +135,7 @@ class Run {
     const wanted = unitStates[this.#world.pick(unitStates.length)]!
     if (wanted === 'handing-over') this.#provoke((unit) => this.#cluster.handOver(unit))
     if (wanted === 'sealing') this.#provoke((unit) => this.#cluster.start(unit.resource))
-    this.#wait(fault, wanted, 40)
+    this.#wait(fault, wanted, 150)
   }
 
   #provoke(what: (unit: Unit) => void): void {
@@ -152,7 +152,7 @@ class Run {
     const there = able.filter((unit) => unit.state() === wanted)
     const from = there.length > 0 ? there : tries === 0 ? able : []
     if (from.length > 0) this.#inflict(fault, from[this.#world.pick(from.length)]!)
-    else if (tries > 0) this.#world.setTimer(1.5, () => this.#wait(fault, wanted, tries - 1))
+    else if (tries > 0) this.#world.setTimer(2, () => this.#wait(fault, wanted, tries - 1))
   }
 
   #inflict(fault: Fault, unit: Unit): void {
