@@ -51,7 +51,7 @@ beforeAll(async () => {
     nodes.push(
       spawn(process.execPath, [main, 'run', file, '--cluster', nats.url, '--node', node, '--json'], {
         env: environment(),
-        stdio: ['ignore', 'ignore', 'inherit'],
+        stdio: ['ignore', 'ignore', 'ignore'],
       }),
     )
   for (let entry = 0; entry < 20; entry++) await source.xadd(stream, '*', 'key', `k${entry}`)
@@ -87,7 +87,7 @@ function troupe(...args: string[]): Promise<Said> {
 
 /** Asks until the status is so. */
 async function until(what: string, holds: (status: ClusterStatus) => boolean, of = file): Promise<ClusterStatus> {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + 30_000
   let last: Said | undefined
   while (performance.now() < deadline) {
     last = await troupe('status', of, '--json')
@@ -95,7 +95,7 @@ async function until(what: string, holds: (status: ClusterStatus) => boolean, of
     const status = JSON.parse(last.out) as ClusterStatus
     if (holds(status)) return status
   }
-  throw new Error(`not within 20 s: ${what}: ${last?.out}${last?.err}`)
+  throw new Error(`not within 30 s: ${what}: ${last?.out}${last?.err}`)
 }
 
 const settled = ({ partitions, readers }: ClusterStatus): boolean =>
