@@ -4,6 +4,14 @@
  */
 import { Argument, Command, CommanderError, InvalidArgumentError } from 'commander'
 import { TroupeError } from '../world/error.js'
+import {
+  drainCommand,
+  pauseCommand,
+  resumeCommand,
+  retireCommand,
+  rollingCommand,
+  whyCommand,
+} from './cluster-commands.js'
 import { explainCommand } from './explain-command.js'
 import { exitCodeOf, failureText } from './failure.js'
 import { statusCommand, treeCommand } from './node-commands.js'
@@ -12,7 +20,7 @@ import type { ServersArguments } from './servers-command.js'
 import { validateCommand } from './validate-command.js'
 
 /** Commands of the whole command line that this version does not have. */
-const later = ['top', 'why', 'dead-letters', 'snapshot', 'retire'] as const
+const later = ['top', 'dead-letters', 'snapshot'] as const
 
 /** Runs one command; never throws. @param args without the program's name */
 export async function runProgram(args: readonly string[], version: string): Promise<0 | 1 | 2> {
@@ -41,6 +49,12 @@ function makeProgram(version: string): Command {
     explainCommand(),
     statusCommand(),
     treeCommand(),
+    drainCommand(),
+    pauseCommand(),
+    resumeCommand(),
+    rollingCommand(),
+    retireCommand(),
+    whyCommand(),
     serversOf(),
     ...later.map(laterCommand),
   ]
