@@ -224,7 +224,9 @@ export function createReader(init: ReaderInit): StartingReader {
     // The first position is stored before anything is read: a slot that is gone later is then noticed.
     out.flush()
     tick()
-    release(held.opening)
+    const go = () => release(held.opening)
+    if (start.fresh) out.settled().then(go, fail)
+    else go()
   }
 
   return {

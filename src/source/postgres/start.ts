@@ -25,6 +25,8 @@ export interface Start {
   readonly window: LossWindow | null
   /** What the source has been told before, or may be told at once. */
   readonly confirmed: bigint
+  /** The epoch is a new one: nothing may bear it before it is on the disk, or a crash would give the same events another. */
+  readonly fresh: boolean
 }
 
 interface System {
@@ -66,15 +68,21 @@ export async function decideStart(
         case 'create': {
           context.log.info({ slot: config.slot }, 'creating the replication slot: waits for open transactions')
           const lsn = await createSlot(client, config.slot)
-          return begun(begin(lsn), broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code))
+          return begun(
+            begin(lsn),
+            broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code),
+            epoch === undefined,
+          )
         }
         case 'joined': {
           if (joined !== null) {
-            const confirmed = context.resume.confirmed
+            const { confirmed: known } = context.resume
+            const confirmed = known === null ? null : fromReaderState(known, place)
             return {
               state: { ...joined, timeline: system.timeline },
               window: null,
-              confirmed: confirmed === null ? (slot?.confirmed ?? 0n) : fromReaderState(confirmed, place).lsn,
+              confirmed: confirmed === null ? (slot?.confirmed ?? 0n) : confirmed.lsn,
+              fresh: confirmed?.epoch !== joined.epoch,
             }
           }
           const lsn = slot?.confirmed ?? 0n
@@ -82,7 +90,11 @@ export async function decideStart(
             { slot: config.slot, lsn: formatLsn(lsn) },
             'no checkpoint yet: reading from the position of the slot',
           )
-          return begun(begin(lsn), broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code))
+          return begun(
+            begin(lsn),
+            broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code),
+            epoch === undefined,
+          )
         }
         case 'gap': {
           // It has moved on because a newer reader of this source has it: that is no gap, and not ours to judge.
@@ -91,7 +103,7 @@ export async function decideStart(
           if (config.onGap !== 'report') throw gapError(config, verdict, joined, place)
           const lsn = verdict.recreate ? await recreate() : verdict.to!
           context.log.warn({ slot: config.slot, cause: verdict.cause, lsn: formatLsn(lsn) }, 'going on behind a gap')
-          return begun(begin(lsn), windowOf(context, config.slot, stored, lsn, verdict.cause))
+          return begun(begin(lsn), windowOf(context, config.slot, stored, lsn, verdict.cause), epoch === undefined)
         }
       }
       async function recreate(): Promise<bigint> {
@@ -104,8 +116,8 @@ export async function decideStart(
   )
 }
 
-function begun(state: PostgresState, window: LossWindow | null): Start {
-  return { state, window, confirmed: state.lsn }
+function begun(state: PostgresState, window: LossWindow | null, fresh: boolean): Start {
+  return { state, window, confirmed: state.lsn, fresh }
 }
 
 /** No epoch is used twice, not even after a log lost its tail. */

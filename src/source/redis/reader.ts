@@ -198,7 +198,10 @@ async function open(
     if (over()) return
     out.flush()
     // Where `latest` was is on disk before anything is read: a crash must not move it.
-    if (context.resume.state === null) await out.settled()
+    // And so is a new epoch: the same entries must not come again under another.
+    const stored = confirmedState?.lanes
+    const fresh = lanes.some(({ stream, out: { spec } }) => stored?.get(stream)?.epoch !== spec.epoch)
+    if (fresh) await out.settled()
     if (over()) return
     started = true
     loop.next()

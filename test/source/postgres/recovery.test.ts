@@ -9,7 +9,7 @@ import { connectReplication } from '../../../src/wire/copyboth.js'
 import type { TroupeError } from '../../../src/world/error.js'
 import { realWorld } from '../../../src/world/real.js'
 import { harness } from './harness.js'
-import { createRecording, openReader, type Started, until } from './recording.js'
+import { createRecording, openReader, type Started, sourceFor, until } from './recording.js'
 
 const here = harness({ wal_sender_timeout: '1s' })
 
@@ -50,6 +50,22 @@ describe('confirming', () => {
     const { recording, config } = await here.start('CREATE TABLE a1 (id int PRIMARY KEY)', ['public.a1'])
     await until(() => recording.states.length > 0, 'a first state', recording)
     expect(lsnOf(recording.states[0]!)).toBe(await confirmedBy(config.slot))
+  })
+
+  it('reads nothing under a new epoch before that is on the disk: a crash must not give the same events another', async () => {
+    await here.db.query('CREATE TABLE a2 (id int PRIMARY KEY)')
+    const config = sourceFor(here.server.url, 'fresh', { tables: ['public.a2'] })
+    await here.preflight(config)
+    const recording = createRecording()
+    let stored: () => void = () => {}
+    recording.out.settled = () => new Promise((resolve) => (stored = resolve))
+    const reader = await openReader(config, recording, {})
+    await until(() => recording.states.length > 0, 'a first state', recording)
+    await here.db.query('INSERT INTO a2 VALUES (1)')
+    expect(recording.events).toEqual([])
+    stored()
+    await until(() => recording.events.length === 1, 'the row', recording)
+    await reader.stop()
   })
 
   it('never passes a transaction that is not confirmed, nor stops inside one', async () => {
