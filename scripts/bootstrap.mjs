@@ -15,7 +15,10 @@ const both = ['postgres', 'redis']
 
 /** What each command needs, and the program it runs. */
 const commands = {
-  start: { program: 'examples/shop/demo.js', servers: () => both },
+  start: {
+    program: 'examples/shop/demo.js',
+    servers: (args) => (args.some((one) => one.startsWith('--nodes')) ? [...both, 'nats'] : both),
+  },
   test: { run: (args) => test(args, false), servers: () => ['postgres', 'redis', 'nats'] },
   'test:full': { run: (args) => test(args, true), servers: () => ['postgres', 'redis', 'nats'] },
   bench: {

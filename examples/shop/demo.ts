@@ -1,7 +1,8 @@
 /**
  * `npm start`: the shop. A real writer in its own process changes customers and orders in PostgreSQL and sends clicks to
  * a Redis stream; one pipeline carries both, in order, through a processor of its own to a Redis stream. With `--kill` a
- * worker thread dies every few seconds.
+ * worker thread dies every few seconds. With `--nodes 3` the same file runs on three node processes over three NATS
+ * servers, and with `--kill` whole nodes die.
  *
  * At the end the writer stops, the pipeline drains, and a checker in a process of its own compares the writer's ledger
  * with the sink, and the tables with what the sink's records rebuild. Exits 0 only if nothing was lost, reordered or
@@ -10,24 +11,25 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { judge } from '../../chaos/checker/start.js'
+import { compiled } from '../../chaos/compiled.js'
 import { untilDrained } from '../../chaos/drained.js'
 import { seeded } from '../../chaos/seed.js'
 import { shopTables } from '../../chaos/writer/shop.js'
 import { prepareShop, type RunningWriter, startWriter } from '../../chaos/writer/start.js'
-import { type Logger, loadPipeline, type RunningPipeline, realWorld, runPipeline } from '../../src/index.js'
-import { type PostgresServer, type RedisServer, startPostgres, startRedis } from '../../src/servers/index.js'
+import type { Logger } from '../../src/index.js'
+import { startNatsCluster, startPostgres, startRedis } from '../../src/servers/index.js'
+import { runAlone } from './alone.js'
+import { runOnNodes } from './nodes.js'
 import { type DemoOptions, readDemoOptions } from './options.js'
+import type { Runner } from './runner.js'
 import { createScreen } from './screen.js'
-import type { Sample } from './view.js'
 
 const clicks = 'clicks'
 const sinkStream = 'shop:changes'
 const slot = 'troupe_shop_db'
 const group = 'shop-follows'
 const sampleMs = 500
-const killEveryMs = 3_000
 const drainMs = 30_000
 
 const stop = new AbortController()
@@ -45,8 +47,9 @@ async function demo(options: DemoOptions): Promise<number> {
     )
     await prepareShop(postgres.url)
 
-    const running = await startPipeline(postgres, redis, folder)
-    cleanups.push(() => running.stop(0))
+    const environment = { SHOP_POSTGRES: postgres.url, SHOP_REDIS: redis.url, SHOP_DATA: join(folder, 'data') }
+    const runner = await startPipeline(options, environment, cleanups)
+    cleanups.push(() => runner.abandon())
     const ledger = join(folder, 'ledger.jsonl')
     const writer = startWriter({
       writer: 'shop',
@@ -62,7 +65,7 @@ async function demo(options: DemoOptions): Promise<number> {
       limit: 0,
     })
     cleanups.push(() => writer.kill())
-    const kills = await watch(running, writer, options)
+    const kills = await watch(runner, writer, options)
 
     say('stopping the writer, draining')
     const written = await writer.stop()
@@ -70,8 +73,8 @@ async function demo(options: DemoOptions): Promise<number> {
       { postgres: postgres.url, slot, redis: redis.url, stream: clicks, group },
       drainMs,
     )
-    const status = await running.status()
-    await running.stop()
+    const status = await runner.status()
+    await runner.stop()
 
     say('asking the checker')
     const { examples, ok, ...verdict } = await judge({
@@ -94,7 +97,8 @@ async function demo(options: DemoOptions): Promise<number> {
       clicks: written.clicks,
       rows: verdict.rows,
       drained,
-      killedThreads: kills,
+      ...(options.nodes === null ? {} : { nodes: options.nodes, killedNodes: kills }),
+      killedThreads: options.nodes === null ? kills : 0,
       restarts: status.actors.restarts,
       deadLetters: status.processors.reduce((sum, processor) => sum + processor.deadLetters, 0),
       rssMb: Math.round(status.memory.rssBytes / 2 ** 20),
@@ -112,40 +116,49 @@ async function demo(options: DemoOptions): Promise<number> {
   }
 }
 
-async function startPipeline(postgres: PostgresServer, redis: RedisServer, folder: string): Promise<RunningPipeline> {
-  // The pipeline's module reads these, here and in each worker thread.
-  process.env.SHOP_POSTGRES = postgres.url
-  process.env.SHOP_REDIS = redis.url
-  process.env.SHOP_DATA = join(folder, 'data')
-  const definition = await loadPipeline(fileURLToPath(new URL('./pipeline.js', import.meta.url)))
-  return runPipeline(definition, { world: realWorld, log: warnings })
+/** In this process, or on nodes over three NATS servers. */
+async function startPipeline(
+  { nodes }: DemoOptions,
+  environment: Readonly<Record<string, string>>,
+  cleanups: (() => Promise<unknown> | void)[],
+): Promise<Runner> {
+  const file = compiled(new URL('./pipeline.js', import.meta.url))
+  if (nodes === null) return runAlone(file, environment, warnings)
+  say('starting three NATS servers')
+  const nats = await startNatsCluster({ size: 3, syncInterval: 'always' })
+  cleanups.push(() => nats.stop())
+  say(`starting ${nodes} nodes`)
+  return runOnNodes({
+    count: nodes,
+    file,
+    cluster: nats.url,
+    data: environment.SHOP_DATA!,
+    environment,
+    log: warnings,
+  })
 }
 
-/** Shows what happens until the time is over; kills threads if asked to. Gives the number of killed threads. */
-async function watch(running: RunningPipeline, writer: RunningWriter, options: DemoOptions): Promise<number> {
+/** Shows what happens until the time is over; kills threads or nodes if asked to. Gives how many. */
+async function watch(runner: Runner, writer: RunningWriter, options: DemoOptions): Promise<number> {
   const start = performance.now()
   const screen = createScreen(process.stderr, options.forMs)
   const random = seeded(options.seed).fork('kill')
+  const { name: victims, everyMs, peaceAtEndMs } = runner.victims
   let kills = 0
-  let nextKill = killEveryMs
-  const failed = running.ended.then((reason) => {
-    throw new Error(`the pipeline ended: ${reason.kind === 'error' ? reason.error.message : reason.kind}`)
-  })
-  failed.catch(() => {})
+  let nextKill = everyMs
   const writerFailed = writer.done.then(() => {})
   while (!stop.signal.aborted) {
     const elapsed = performance.now() - start
     if (elapsed >= options.forMs) break
-    if (options.kill && elapsed >= nextKill && elapsed < options.forMs - 1_000) {
-      const owners = running.threads().filter((name) => name.startsWith('owners'))
-      if (owners.length > 0 && running.killThread(random.pick(owners))) kills++
-      nextKill = elapsed + killEveryMs
+    if (options.kill && elapsed >= nextKill && elapsed < options.forMs - peaceAtEndMs) {
+      if (runner.kill(random)) kills++
+      nextKill = elapsed + everyMs
     }
     const { changes, behindMs } = writer.progress()
-    const sample: Sample = { atMs: elapsed, status: await running.status(), written: changes, behindMs, kills }
-    screen.show(sample)
+    const status = await runner.status()
+    screen.show({ atMs: elapsed, status, written: changes, behindMs, kills, victims, nodes: runner.nodes() })
     const pause = new Promise<void>((resolve) => setTimeout(resolve, Math.min(sampleMs, options.forMs - elapsed)))
-    await Promise.race([pause, failed, writerFailed])
+    await Promise.race([pause, runner.failed, writerFailed])
   }
   screen.end()
   return kills

@@ -1,4 +1,4 @@
-/** `npm start -- [--for 20s] [--rate 2000] [--kill] [--json] [--seed 1]` */
+/** `npm start -- [--for 20s] [--rate 2000] [--kill] [--nodes 3] [--json] [--seed 1]` */
 import { parseArgs } from 'node:util'
 
 export interface DemoOptions {
@@ -6,11 +6,13 @@ export interface DemoOptions {
   /** Changes a second. */
   readonly rate: number
   readonly kill: boolean
+  /** On how many node processes of a cluster; null: in this process, without one. */
+  readonly nodes: number | null
   readonly json: boolean
   readonly seed: number
 }
 
-const usage = 'usage: npm start -- [--for 20s] [--rate 2000] [--kill] [--json] [--seed 1]'
+const usage = 'usage: npm start -- [--for 20s] [--rate 2000] [--kill] [--nodes 3] [--json] [--seed 1]'
 
 /** @throws Error with the usage */
 export function readDemoOptions(args: readonly string[]): DemoOptions {
@@ -19,6 +21,7 @@ export function readDemoOptions(args: readonly string[]): DemoOptions {
     options: {
       for: { type: 'string', default: '20s' },
       rate: { type: 'string', default: '2000' },
+      nodes: { type: 'string' },
       kill: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       seed: { type: 'string', default: '1' },
@@ -37,6 +40,7 @@ export function readDemoOptions(args: readonly string[]): DemoOptions {
     forMs: Number(match[1]) * unit,
     rate: whole('rate', values.rate, 1_000_000),
     kill: values.kill,
+    nodes: values.nodes === undefined ? null : whole('nodes', values.nodes, 9),
     json: values.json,
     seed: whole('seed', values.seed, 2 ** 31),
   }

@@ -16,6 +16,8 @@ export default definePipeline({
   ...(process.env.SHOP_DATA === undefined ? {} : { data: process.env.SHOP_DATA }),
   partitions: 8,
   threads: 2,
+  // Only with --cluster: the NATS servers of the demo sync before they answer.
+  cluster: { durability: 'synced', maxBytes: '1GiB' },
   sources: {
     db: { kind: 'postgres', url: postgres, tables: ['public.customers', 'public.orders'] },
     // Read from our own checkpoint; the group only follows, for whoever watches Redis.

@@ -7,6 +7,9 @@ export interface Sample {
   readonly written: number
   readonly behindMs: number
   readonly kills: number
+  /** What is killed, and a line of the nodes where there are any. */
+  readonly victims?: 'threads' | 'nodes'
+  readonly nodes?: string | null
 }
 
 export function frame(before: Sample | null, now: Sample, forMs: number): string[] {
@@ -43,7 +46,8 @@ export function frame(before: Sample | null, now: Sample, forMs: number): string
   }
   lines.push(
     '',
-    `threads    ${status.actors.threads.join(' ')}; ${now.kills} killed, ${status.actors.restarts} restarts of actors`,
+    ...(now.nodes ? [`nodes      ${now.nodes}`] : []),
+    `threads    ${status.actors.threads.join(' ')}; ${now.kills} ${now.nodes ? 'nodes ' : ''}killed, ${status.actors.restarts} restarts of actors`,
     `memory     ${Math.round(status.memory.rssBytes / 2 ** 20)} MB resident`,
   )
   return lines
@@ -64,5 +68,5 @@ export function line(before: Sample | null, now: Sample): string {
   const seconds = before === null ? 0 : (now.atMs - before.atMs) / 1000
   const emitted = (sample: Sample) => sample.status.processors.reduce((sum, processor) => sum + processor.emitted, 0)
   const rate = before === null || seconds <= 0 ? 0 : Math.round((emitted(now) - emitted(before)) / seconds)
-  return `${(now.atMs / 1000).toFixed(1)} s: written ${now.written}, out ${emitted(now)} (${rate}/s), threads killed ${now.kills}, restarts ${now.status.actors.restarts}`
+  return `${(now.atMs / 1000).toFixed(1)} s: written ${now.written}, out ${emitted(now)} (${rate}/s), ${now.victims ?? 'threads'} killed ${now.kills}, restarts ${now.status.actors.restarts}`
 }

@@ -116,7 +116,8 @@ export function tailOf(logFile: string): string {
 
 let setpriv: boolean | undefined
 
-function boundToParent(): boolean {
+/** Whether `setpriv --pdeathsig` is there, which ends a child with the thread that spawned it. */
+export function boundToParent(): boolean {
   setpriv ??= spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true'], { stdio: 'ignore' }).status === 0
   return setpriv
 }
