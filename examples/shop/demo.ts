@@ -151,8 +151,10 @@ async function watch(runner: Runner, writer: RunningWriter, options: DemoOptions
     const elapsed = performance.now() - start
     if (elapsed >= options.forMs) break
     if (options.kill && elapsed >= nextKill && elapsed < options.forMs - peaceAtEndMs) {
-      if (runner.kill(random)) kills++
-      nextKill = elapsed + everyMs
+      if (runner.kill(random)) {
+        kills++
+        nextKill = elapsed + everyMs
+      }
     }
     const { changes, behindMs } = writer.progress()
     const status = await runner.status()

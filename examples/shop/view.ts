@@ -68,5 +68,5 @@ export function line(before: Sample | null, now: Sample): string {
   const seconds = before === null ? 0 : (now.atMs - before.atMs) / 1000
   const emitted = (sample: Sample) => sample.status.processors.reduce((sum, processor) => sum + processor.emitted, 0)
   const rate = before === null || seconds <= 0 ? 0 : Math.round((emitted(now) - emitted(before)) / seconds)
-  return `${(now.atMs / 1000).toFixed(1)} s: written ${now.written}, out ${emitted(now)} (${rate}/s), ${now.victims ?? 'threads'} killed ${now.kills}, restarts ${now.status.actors.restarts}`
+  return `${(now.atMs / 1000).toFixed(1)} s: written ${now.written}, out ${emitted(now)} (${rate}/s), ${now.victims ?? 'threads'} killed ${now.kills}, restarts ${now.status.actors.restarts}${now.nodes ? ` (${now.nodes})` : ''}`
 }
