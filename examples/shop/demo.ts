@@ -30,7 +30,7 @@ const sinkStream = 'shop:changes'
 const slot = 'troupe_shop_db'
 const group = 'shop-follows'
 const sampleMs = 500
-const drainMs = 30_000
+const drainMs = { alone: 30_000, nodes: 60_000 }
 
 const stop = new AbortController()
 const say = (text: string) => process.stderr.write(`${text}\n`)
@@ -71,7 +71,7 @@ async function demo(options: DemoOptions): Promise<number> {
     const written = await writer.stop()
     const drained = await untilDrained(
       { postgres: postgres.url, slot, redis: redis.url, stream: clicks, group },
-      drainMs,
+      options.nodes === null ? drainMs.alone : drainMs.nodes,
     )
     const status = await runner.status()
     await runner.stop()

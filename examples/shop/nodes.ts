@@ -79,7 +79,9 @@ export async function runOnNodes(init: NodesInit): Promise<Runner> {
     if (live.length > 0) shown = merged(live, departed)
     return shown
   }
+  let ending = false
   const abandon = async () => {
+    ending = true
     for (const node of nodes) end(node, 'SIGKILL')
     await Promise.all(nodes.map(({ child }) => gone(child)))
   }
@@ -102,7 +104,7 @@ export async function runOnNodes(init: NodesInit): Promise<Runner> {
       departed.push(victim.status!)
       victim.status = null
       void gone(victim.child).then(() => {
-        nodes[nodes.indexOf(victim)] = start(victim.name, victim.kills + 1)
+        if (!ending) nodes[nodes.indexOf(victim)] = start(victim.name, victim.kills + 1)
       })
       return true
     },
@@ -116,12 +118,15 @@ export async function runOnNodes(init: NodesInit): Promise<Runner> {
     failed,
     abandon,
     async stop() {
+      ending = true
+      // Who is still joining may end as it likes: it holds nothing.
+      const working = nodes.filter(({ status }) => status !== null)
       for (const node of nodes) end(node, 'SIGTERM')
       const deadline = setTimeout(() => void abandon(), stopMs)
-      const exits = await Promise.all(nodes.map(({ child }) => gone(child)))
+      await Promise.all(nodes.map(({ child }) => gone(child)))
       clearTimeout(deadline)
-      const bad = exits.findIndex((code) => code !== 0)
-      if (bad >= 0) throw new Error(`node ${nodes[bad]!.name} did not end in order (${exits[bad]})`)
+      for (const { name, child } of working)
+        if (child.exitCode !== 0) throw new Error(`node ${name} did not end in order (${await gone(child)})`)
     },
   }
 }
