@@ -26,6 +26,14 @@ test('an endpoint in the environment is used, nothing is started, and it cannot 
   }
 })
 
+test('a list of NATS servers is one endpoint, and its whole list is the URL', async () => {
+  const real = await startNats()
+  onTestFinished(() => real.stop())
+  const list = `${real.url},nats://127.0.0.1:1`
+  vi.stubEnv('TROUPE_NATS_URL', list)
+  expect(await startNats()).toMatchObject({ url: list, port: real.port })
+})
+
 test('a PostgreSQL endpoint makes databases and gives their URLs', async () => {
   const real = await startPostgres()
   onTestFinished(() => real.stop())
