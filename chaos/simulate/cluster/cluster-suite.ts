@@ -26,6 +26,8 @@ const faults = [
   'source-killed',
   'processor-restarted',
   'slow-processor',
+  'store-away',
+  'store-late',
 ] as const
 type Fault = (typeof faults)[number]
 
@@ -132,10 +134,15 @@ class Run {
   /** Waits a little for the state that was chosen, so that the rare ones are hit too. */
   #aim(): void {
     const fault = faults[this.#world.pick(faults.length)]!
+    // Where nobody asks the store, its faults are none.
+    if (/^store/.test(fault) && !this.#cluster.governed) {
+      this.#aim()
+      return
+    }
     const wanted = unitStates[this.#world.pick(unitStates.length)]!
     if (wanted === 'handing-over') this.#provoke((unit) => this.#cluster.handOver(unit))
     if (wanted === 'sealing') this.#provoke((unit) => this.#cluster.start(unit.resource))
-    this.#wait(fault, wanted, 150)
+    this.#wait(fault, wanted, 90)
   }
 
   #provoke(what: (unit: Unit) => void): void {
@@ -152,7 +159,7 @@ class Run {
     const there = able.filter((unit) => unit.state() === wanted)
     const from = there.length > 0 ? there : tries === 0 ? able : []
     if (from.length > 0) this.#inflict(fault, from[this.#world.pick(from.length)]!)
-    else if (tries > 0) this.#world.setTimer(2, () => this.#wait(fault, wanted, tries - 1))
+    else if (tries > 0) this.#world.setTimer(3, () => this.#wait(fault, wanted, tries - 1))
   }
 
   #inflict(fault: Fault, unit: Unit): void {
@@ -215,6 +222,13 @@ class Run {
         return
       case 'processor-restarted':
         if (!unit.disturb()) unit.kill()
+        return
+      case 'store-away':
+        this.#cluster.kv.goAway(ms(200, 4_000))
+        return
+      case 'store-late':
+        this.#cluster.kv.lag(ms(100, 2_000))
+        this.#world.setTimer(ms(500, 3_000), () => this.#cluster.kv.lag(0))
         return
       case 'slow-processor':
         unit.slow(20)

@@ -1,8 +1,8 @@
 /**
  * A simulated cluster: nodes, a broker, two sources and targets, and whoever decides which node runs what.
  *
- * That decision is arbitrary here: it lets two nodes own the same at once, and leaves zombies behind pauses. Membership only
- * saves effort; no promise may rest on it.
+ * That is the real control in some seeds. In the others the decision is arbitrary: it lets two nodes own the same at once, and
+ * leaves zombies behind pauses. Membership only saves effort; no promise may rest on it.
  */
 import { streamNames } from '../../../src/log/jetstream/names.js'
 import type { PartitionSet } from '../../../src/log/log.js'
@@ -10,8 +10,10 @@ import { TroupeError } from '../../../src/world/error.js'
 import type { SimulatedWorld } from '../../../src/world/simulated.js'
 import { type Checker, createChecker } from './checker.js'
 import { createTarget, type Target } from './effects.js'
+import { createGovernor } from './governor.js'
 import { createGroup, type Group, openGroupReader } from './group-model.js'
 import { type Broker, createBroker } from './jetstream-model.js'
+import { createKvModel, type ModelKv } from './kv-model.js'
 import { createNode, type SimulatedNode } from './node.js'
 import { startOwner } from './owner-unit.js'
 import { startReader } from './reader-unit.js'
@@ -32,6 +34,9 @@ export interface Cluster {
   readonly truth: Truth
   readonly slot: Slot
   readonly group: Group
+  readonly kv: ModelKv
+  /** The real control decides who owns what. */
+  readonly governed: boolean
   /** An acknowledged tail can be lost. */
   readonly lazy: boolean
   readonly resources: readonly string[]
@@ -121,7 +126,7 @@ export function createCluster(init: ClusterInit): Cluster {
 
   /** Soon somebody owns it. */
   function ensure(resource: string): void {
-    if (wanted.has(resource)) return
+    if (governor !== null || wanted.has(resource)) return
     wanted.add(resource)
     world.setTimer(20 + world.random() * 400, () => {
       wanted.delete(resource)
@@ -131,10 +136,11 @@ export function createCluster(init: ClusterInit): Cluster {
   }
 
   function start(resource: string, node = anyNode()): void {
-    if (node === undefined) {
-      ensure(resource)
-      return
-    }
+    if (node === undefined) ensure(resource)
+    else startOn(resource, node)
+  }
+
+  function startOn(resource: string, node: SimulatedNode): Unit {
     const [kind, first, second] = resource.split('.') as [string, string, string]
     const { life } = node
     const owner = `${node.name}${++incarnations}`
@@ -192,6 +198,17 @@ export function createCluster(init: ClusterInit): Cluster {
             ended,
           })
     running.get(resource)!.push(unit)
+    return unit
+  }
+
+  function restart(node: SimulatedNode): void {
+    node.start()
+    governor?.join(node)
+  }
+
+  /** Owners that no control knows of. */
+  function strays(resource: string): Unit[] {
+    return live(resource).filter((unit) => governor?.governs(unit) !== true)
   }
 
   function tellOwners(from: SimulatedNode): void {
@@ -203,11 +220,19 @@ export function createCluster(init: ClusterInit): Cluster {
 
   function handOver(unit: Unit): void {
     const early = !settled && chance(0.3)
+    if (governor?.governs(unit) === true) {
+      governor.drain(unit.life.node, 500 + world.random() * 2_000)
+      return
+    }
     void unit.close(50 + world.pick(400))
     if (early) start(unit.resource)
   }
 
-  for (const resource of resources) start(resource)
+  const kv = createKvModel(world)
+  /** In some seeds the real control decides; a fault may start more owners even then. */
+  const governor = chance(0.4) ? createGovernor({ world, kv, resources, start: startOn, note }) : null
+  if (governor === null) for (const resource of resources) start(resource)
+  else for (const node of nodes) governor.join(node)
 
   return {
     nodes,
@@ -216,6 +241,8 @@ export function createCluster(init: ClusterInit): Cluster {
     truth,
     slot,
     group,
+    kv,
+    governed: governor !== null,
     lazy,
     resources,
     units: () => resources.flatMap(live),
@@ -225,7 +252,7 @@ export function createCluster(init: ClusterInit): Cluster {
       node.crash()
       for (const resource of resources) ensure(resource)
       world.setTimer(100 + world.random() * 2_000, () => {
-        if (!node.up) node.start()
+        if (!node.up) restart(node)
         for (const resource of resources) ensure(resource)
       })
     },
@@ -243,13 +270,14 @@ export function createCluster(init: ClusterInit): Cluster {
     settle() {
       settled = true
       broker.calm()
+      kv.calm()
       for (const node of nodes) {
         node.cutUntil = 0
         node.resume()
-        if (!node.up) node.start()
+        if (!node.up) restart(node)
       }
       for (const resource of resources) {
-        const [, ...more] = live(resource).reverse()
+        const more = governor === null ? live(resource).slice(0, -1) : strays(resource)
         for (const unit of more) handOver(unit)
         ensure(resource)
       }

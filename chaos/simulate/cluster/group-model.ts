@@ -39,7 +39,7 @@ interface GroupConnection {
 
 interface GroupServer {
   read(term: number, count: number): Change[]
-  pendingOf(others: (term: number) => boolean): Change[]
+  pendingOf(): [Change, number][]
   claim(term: number, wanted: readonly Change[]): Change[]
   acknowledge(changes: readonly Change[]): void
   /** Ends the connections of earlier terms. */
@@ -79,11 +79,7 @@ export function createGroup(init: GroupInit): Group {
       for (const one of found) pel.set(one, term)
       return found
     },
-    pendingOf: (others) =>
-      [...pel]
-        .filter(([, term]) => others(term))
-        .map(([change]) => change)
-        .sort((a, b) => a.number - b.number),
+    pendingOf: () => [...pel].sort(([a], [b]) => a.number - b.number),
     claim(term, wanted) {
       const claimed = wanted.filter((change) => pel.has(change))
       for (const change of claimed) pel.set(change, term)
@@ -208,10 +204,14 @@ export async function openGroupReader(
       if (!over) context.fail(superseded)
       return
     }
-    const pending = await call(() => server.pendingOf((other) => ours || other !== term))
+    // A term that the log lost with its tail is given again: under our own name a reader that we know nothing of may read.
+    const pending = (await call(() => server.pendingOf())).filter(
+      ([change, other]) => ours || other !== term || !ledger.has(STREAM, idOf(change)),
+    )
     if (pending.length === 0 || over) return
     await room()
-    const claimed = await call(() => server.claim(term, pending))
+    const wanted = pending.map(([change]) => change)
+    const claimed = await call(() => server.claim(term, wanted))
     if (!over) for (const change of claimed) record(change)
   }
 

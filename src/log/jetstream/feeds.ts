@@ -228,7 +228,7 @@ export function createFeeds(init: FeedsInit): Feeds {
     if (feeds.size < 2) return
     for (const other of feeds) {
       if (other === feed || other.delivered !== feed.delivered || other.bytes + feed.bytes > init.window / 2) continue
-      if (other.reading === null || feed.reading === null) continue
+      if (other.reading === null || feed.reading === null || !agree(feed.marks, other.marks)) continue
       // Both hold the newest frames of the same row, so the longer one has those of the other.
       const [longer, shorter] = other.frames.length >= feed.frames.length ? [other, feed] : [feed, other]
       for (const follower of shorter.followers.values()) {
@@ -292,6 +292,15 @@ export function createFeeds(init: FeedsInit): Feeds {
       return { feed: feed?.id ?? 0, delivered: feed?.delivered ?? 0 }
     },
   }
+}
+
+/** One sequence may have held two frames, where a tail was lost between the two readings. */
+function agree(a: ReadonlyMap<string, FrameMark>, b: ReadonlyMap<string, FrameMark>): boolean {
+  for (const [source, mark] of a) {
+    const other = b.get(source)
+    if (other !== undefined && comparePositions(mark, other) !== 0) return false
+  }
+  return true
 }
 
 function sameMarks(a: ReadonlyMap<string, FrameMark>, b: Readonly<Record<string, FrameMark>>): boolean {

@@ -101,6 +101,8 @@ const lookBytes = 8 * 1024 * 1024
 const lookEvery = 1_000
 const stateDeadline = 5_000
 const obligationsDeadline = 60_000
+/** ms after which an end that does not come is looked for. */
+const obligationsLook = 2_000
 /** ms between two looks at the processors' checkpoints while somebody waits. */
 const coverEvery = 50
 /** ms between two purges of obligations. */
@@ -185,8 +187,25 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     const found: (Obligation & { sequence: number })[] = []
     await new Promise<void>((resolve, reject) => {
       const late = world.setTimer(obligationsDeadline, () => done(obligationsLate()))
+      let looking = world.setTimer(obligationsLook, look)
+      let ended = false
+      /** The end may have been lost with a tail: then it never comes. */
+      function look(): void {
+        stream.at(last, stateDeadline).then(
+          (found) => {
+            if (ended) return
+            if (found?.subject !== names.obligations(source)) done(obligationsLost(last))
+            else looking = world.setTimer(obligationsLook, look)
+          },
+          () => {
+            if (!ended) looking = world.setTimer(obligationsLook, look)
+          },
+        )
+      }
       const done = (error?: Error) => {
+        ended = true
         late.cancel()
+        looking.cancel()
         reading.stop()
         if (error === undefined) resolve()
         else reject(error)
@@ -206,6 +225,16 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       })
     })
     return found
+  }
+
+  function obligationsLost(sequence: number): TroupeError {
+    return new TroupeError({
+      code: 'log-rewind',
+      message: `the log has lost its tail: our seal at sequence ${sequence} is gone`,
+      place,
+      remedy: 'nothing: the reader seals again; set sync_interval: always on the NATS servers',
+      permanent: true,
+    })
   }
 
   function obligationsLate(): TroupeError {
