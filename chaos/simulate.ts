@@ -1,39 +1,35 @@
 /**
- * `npm run simulate -- --seeds N`: the kernel under the simulated World.
+ * `npm run simulate -- --seeds N`: the kernel and whole clusters under the simulated World.
  *
  *   --seeds N        runs seeds 1 to N (default 200)        --from S   starts at seed S
  *   --seed S         replays one seed and prints its digest
  *   --suite NAME     one suite only                          --plant F  plants a fault of our own, which must be found
+ *   --threads N      default: as many as there are cores     --stop     at the first seed that breaks a promise
  *   --json           one JSON object                         --trace    with --seed: everything that happened
  *
  * Exits 1 if a promise was broken (each with the command that replays it), if a seed was too small, or, from 200 seeds
  * on, if a fault never met a state.
  */
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { LEAST_FAULTS, LEAST_MESSAGES, type SeedResult, type Suite } from './simulate/suite.js'
-import { supervisorSuite } from './simulate/supervisor-suite.js'
-
-/** Add a suite here. */
-const suites: readonly Suite[] = [supervisorSuite]
+import { runMany } from './simulate/pool.js'
+import { type Outcome, runSeeds } from './simulate/seeds.js'
+import type { Suite } from './simulate/suite.js'
+import { suites } from './simulate/suites.js'
 
 /** With fewer seeds a fault may miss a state by chance. */
 const COVERAGE_FROM = 200
 const SHOWN = 5
 
-interface Report {
+interface Report extends Omit<Outcome, 'trace' | 'failures'> {
   readonly suite: string
-  readonly seeds: number
-  readonly messages: number
-  readonly faults: number
   readonly ms: number
-  readonly coverage: Readonly<Record<string, Readonly<Record<string, number>>>>
   readonly zero: readonly string[]
   readonly failures: readonly {
     readonly seed: number
     readonly violations: readonly string[]
     readonly replay: string
   }[]
-  readonly digest: string
 }
 
 const { values } = parseArgs({
@@ -43,6 +39,8 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     suite: { type: 'string' },
     plant: { type: 'string', multiple: true, default: [] },
+    threads: { type: 'string', default: String(availableParallelism()) },
+    stop: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
@@ -51,51 +49,26 @@ const { values } = parseArgs({
 async function runSuite(suite: Suite, first: number, count: number): Promise<Report> {
   const began = performance.now()
   const planted = values.plant.filter((fault) => suite.planted.includes(fault))
-  const failures: { seed: number; violations: readonly string[]; replay: string }[] = []
-  const coverage: Record<string, Record<string, number>> = {}
-  let messages = 0
-  let faults = 0
-  let digest = ''
+  const { trace, ...outcome } = await outcomeOf(suite, first, count, planted)
+  for (const line of trace) console.log(line)
+  const { coverage } = outcome
+  return {
+    suite: suite.name,
+    ...outcome,
+    ms: Math.round(performance.now() - began),
+    zero: suite.faults.flatMap((fault) =>
+      suite.states.filter((state) => (coverage[fault]?.[state] ?? 0) === 0).map((state) => `${fault} × ${state}`),
+    ),
+    failures: outcome.failures.map((failure) => ({ ...failure, replay: replayOf(suite, failure.seed) })),
+  }
+}
+
+/** One seed runs in this thread, where it can be traced and debugged. */
+async function outcomeOf(suite: Suite, first: number, count: number, planted: readonly string[]): Promise<Outcome> {
+  if (values.seed === undefined)
+    return await runMany(suite, { first, count }, { planted, threads, stopAtFirst: values.stop })
   await suite.prepare()
-  for (let seed = first; seed < first + count; seed++) {
-    const result = await oneSeed(suite, seed, planted)
-    if (values.trace && values.seed !== undefined) for (const line of result.trace()) console.log(line)
-    messages += result.messages
-    faults += result.faults
-    digest = result.digest
-    add(coverage, result.coverage)
-    if (result.violations.length > 0)
-      failures.push({ seed, violations: result.violations.slice(0, SHOWN), replay: replayOf(suite, seed) })
-  }
-  const zero = suite.faults.flatMap((fault) =>
-    suite.states.filter((state) => (coverage[fault]?.[state] ?? 0) === 0).map((state) => `${fault} × ${state}`),
-  )
-  const ms = Math.round(performance.now() - began)
-  return { suite: suite.name, seeds: count, messages, faults, ms, coverage, zero, failures, digest }
-}
-
-async function oneSeed(suite: Suite, seed: number, planted: readonly string[]): Promise<SeedResult> {
-  const result = await suite.run(seed, { planted }).catch(
-    (error: Error): SeedResult => ({
-      messages: LEAST_MESSAGES,
-      faults: LEAST_FAULTS,
-      coverage: {},
-      violations: [`the run itself failed: ${error.stack}`],
-      digest: '',
-      trace: () => [],
-    }),
-  )
-  const small: string[] = []
-  if (result.messages < LEAST_MESSAGES) small.push(`only ${result.messages} messages`)
-  if (result.faults < LEAST_FAULTS) small.push(`only ${result.faults} faults`)
-  return { ...result, violations: [...small, ...result.violations] }
-}
-
-function add(total: Record<string, Record<string, number>>, more: SeedResult['coverage']): void {
-  for (const [fault, states] of Object.entries(more)) {
-    total[fault] ??= {}
-    for (const [state, count] of Object.entries(states)) total[fault][state] = (total[fault][state] ?? 0) + count
-  }
+  return await runSeeds(suite, { first, count }, planted, values.trace)
 }
 
 function replayOf(suite: Suite, seed: number): string {
@@ -109,9 +82,10 @@ function print(suite: Suite, report: Report): void {
     `${report.suite}: ${report.seeds} seeds, ${report.messages} messages, ${report.faults} faults in ${report.ms} ms (${rate} seeds/s)`,
   )
   const width = Math.max(...suite.faults.map((fault) => fault.length))
-  console.log(`  ${'fault'.padEnd(width)}${suite.states.map((state) => state.padStart(10)).join('')}`)
+  const column = Math.max(10, ...suite.states.map((state) => state.length + 2))
+  console.log(`  ${'fault'.padEnd(width)}${suite.states.map((state) => state.padStart(column)).join('')}`)
   for (const fault of suite.faults) {
-    const row = suite.states.map((state) => String(report.coverage[fault]?.[state] ?? 0).padStart(10)).join('')
+    const row = suite.states.map((state) => String(report.coverage[fault]?.[state] ?? 0).padStart(column)).join('')
     console.log(`  ${fault.padEnd(width)}${row}`)
   }
   for (const failure of report.failures.slice(0, SHOWN)) {
@@ -125,10 +99,18 @@ function print(suite: Suite, report: Report): void {
 const one = values.seed === undefined ? undefined : Number(values.seed)
 const first = one ?? Number(values.from)
 const count = one === undefined ? Number(values.seeds) : 1
+const threads = Number(values.threads)
 const chosen = suites.filter((suite) => values.suite === undefined || suite.name === values.suite)
-if (chosen.length === 0 || !Number.isInteger(first) || !Number.isInteger(count) || count < 1) {
+if (
+  chosen.length === 0 ||
+  !Number.isInteger(first) ||
+  !Number.isInteger(count) ||
+  count < 1 ||
+  !Number.isInteger(threads) ||
+  threads < 1
+) {
   console.error(
-    `usage: simulate [--seeds N | --seed S] [--from S] [--suite ${suites.map((s) => s.name).join('|')}] [--json]`,
+    `usage: simulate [--seeds N | --seed S] [--from S] [--suite ${suites.map((s) => s.name).join('|')}] [--threads N] [--stop] [--json]`,
   )
   process.exit(2)
 }
@@ -138,7 +120,8 @@ for (const suite of chosen) {
   reports.push(report)
   if (!values.json) print(suite, report)
 }
-const uncovered = count >= COVERAGE_FROM ? reports.flatMap((report) => report.zero) : []
+// What was stopped early has not met everything.
+const uncovered = reports.flatMap((report) => (report.seeds >= COVERAGE_FROM ? report.zero : []))
 if (!values.json) for (const cell of uncovered) console.log(`  never happened: ${cell}`)
 const failed = reports.some((report) => report.failures.length > 0) || uncovered.length > 0
 if (values.json) console.log(JSON.stringify({ ok: !failed, suites: reports }))

@@ -8,6 +8,10 @@ export interface ChaosPipeline {
   readonly data: string
   readonly mode: 'read' | 'group'
   readonly onGap: 'stop' | 'report'
+  /** Cluster: ms of a lease. */
+  readonly lease?: number
+  /** ms; 0: the log is synced. */
+  readonly holdback?: number
   /** The sink stores the checkpoint with the work. */
   readonly exactlyOnce?: boolean
 }
@@ -20,7 +24,7 @@ export const names = {
   group: 'chaos-group',
 } as const
 
-const { postgres, redis, data, mode, onGap, exactlyOnce } = JSON.parse(
+const { postgres, redis, data, mode, onGap, lease, holdback, exactlyOnce } = JSON.parse(
   process.env.CHAOS_PIPELINE ??
     '{"postgres":"postgres://127.0.0.1/postgres","redis":"redis://127.0.0.1:6379","mode":"read","onGap":"stop"}',
 ) as ChaosPipeline
@@ -31,6 +35,11 @@ export default definePipeline({
   partitions: 4,
   threads: 2,
   checkpointInterval: 250,
+  cluster: {
+    maxBytes: 1024 * 1024 * 1024,
+    ...(lease === undefined ? {} : { lease }),
+    ...(holdback === undefined ? {} : holdback === 0 ? { durability: 'synced' as const } : { holdback }),
+  },
   sources: {
     db: { kind: 'postgres', url: postgres, tables: ['public.customers', 'public.orders'], onGap },
     clicks: { kind: 'redis-streams', url: redis, streams: [names.clicks], mode, group: names.group, keyField: 'key' },

@@ -20,6 +20,8 @@ export interface Runtime {
   signal(name: NodeJS.Signals): void
   /** SIGKILL, and waits until it is gone. */
   kill(): Promise<void>
+  /** It has said that it runs. */
+  readonly runs: Promise<void>
   /** SIGTERM: drains. */
   stop(): Promise<Exit>
 }
@@ -35,6 +37,15 @@ export function startThroughCli(pipeline: ChaosPipeline): Runtime {
   const cli = compiled(new URL('../../src/cli/main.js', import.meta.url))
   const file = compiled(new URL('./pipeline.js', import.meta.url))
   return watch(launch(cli, ['run', file, '--log-level', 'warn'], pipeline))
+}
+
+/** `troupe run --cluster` on it: one node. */
+export function startNode(pipeline: ChaosPipeline, servers: string, node: string): Runtime {
+  const cli = compiled(new URL('../../src/cli/main.js', import.meta.url))
+  const file = compiled(new URL('./pipeline.js', import.meta.url))
+  return watch(
+    launch(cli, ['run', file, '--cluster', servers, '--node', node, '--log-level', 'info', '--json'], pipeline),
+  )
 }
 
 export function startObedient(pipeline: ChaosPipeline, chaos: { readonly flushDelay?: number } = {}): ObedientRuntime {
@@ -78,17 +89,24 @@ function launch(module: string, args: readonly string[], pipeline: ChaosPipeline
 
 function watch(child: ChildProcess): Runtime {
   let said = ''
+  let running = () => {}
+  const runs = new Promise<void>((resolve) => {
+    running = resolve
+  })
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-8_000)
+    if (said.includes('"msg":"running"')) running()
   })
   const ended = new Promise<Exit>((resolve) => {
     child.on('close', (code, signal) => resolve({ code, signal, said }))
     child.on('error', (error) => resolve({ code: null, signal: null, said: error.message }))
   })
+  void ended.then(() => running())
   const signal = (name: NodeJS.Signals) => void child.kill(name)
   return {
     pid: child.pid!,
     ended,
+    runs,
     signal,
     async kill() {
       signal('SIGKILL')

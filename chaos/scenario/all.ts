@@ -10,5 +10,7 @@ export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
   'crash-thread': async () => (await import('./crash-thread.js')).crashThread,
   'stale-checkpoint': async () => (await import('./stale-checkpoint.js')).staleCheckpoint,
   'delayed-flush': async () => (await import('./delayed-flush.js')).delayedFlush,
+  cluster: async () => (await import('./cluster.js')).cluster,
+  'cluster-group': async () => (await import('./cluster.js')).clusterGroup,
   'zombie-reader': async () => (await import('./zombie-reader.js')).zombieReader,
 }

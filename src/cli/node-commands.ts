@@ -6,12 +6,14 @@ import { askNode } from '../operator/client.js'
 import { loadPipeline } from '../pipeline/load.js'
 import { TroupeError } from '../world/error.js'
 import { realWorld } from '../world/real.js'
+import { type ClusterFlags, clusterOption } from './cluster-access.js'
 import { tableLines } from './format.js'
 import { statusLines } from './status-text.js'
 import { treeLines } from './tree-text.js'
 
 interface NodeFlags {
   readonly data?: string
+  readonly cluster?: string
   readonly json?: boolean
 }
 
@@ -33,6 +35,10 @@ export function statusCommand(): Command {
       )
       return { value: status, lines: [...statusLines(status, null), ...tableLines(partitions, '    ')] }
     },
+    async (file, flags) => {
+      const { statusOfCluster } = await import('./cluster-commands.js')
+      await statusOfCluster(file, flags)
+    },
   )
 }
 
@@ -47,17 +53,21 @@ function nodeCommand(
   name: string,
   description: string,
   ask: (directory: string) => Promise<{ readonly value: unknown; readonly lines: readonly string[] }>,
+  askCluster?: (file: string | undefined, flags: ClusterFlags) => Promise<void>,
 ): Command {
-  return new Command(name)
+  const command = new Command(name)
     .description(description)
     .argument('[file]', 'the pipeline that it runs; without it, the one data directory under .troupe/')
     .option('--data <directory>', 'its data directory')
     .option('--json', 'as JSON')
     .action(async (file: string | undefined, flags: NodeFlags) => {
+      const { cluster } = flags
+      if (cluster !== undefined && askCluster !== undefined) return askCluster(file, { ...flags, cluster })
       const { value, lines } = await ask(await dataDirectoryOf(file, flags))
       const text = flags.json === true ? JSON.stringify(value, null, 2) : lines.join('\n')
       process.stdout.write(`${text}\n`)
     })
+  return askCluster === undefined ? command : command.option(...clusterOption)
 }
 
 async function dataDirectoryOf(file: string | undefined, flags: NodeFlags): Promise<string> {

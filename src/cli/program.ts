@@ -2,8 +2,16 @@
  * The command line: its commands, and how every way of ending becomes an exit code: 0 done, 1 the work failed, 2 usage
  * or configuration.
  */
-import { Argument, Command, CommanderError } from 'commander'
+import { Argument, Command, CommanderError, InvalidArgumentError } from 'commander'
 import { TroupeError } from '../world/error.js'
+import {
+  drainCommand,
+  pauseCommand,
+  resumeCommand,
+  retireCommand,
+  rollingCommand,
+  whyCommand,
+} from './cluster-commands.js'
 import { explainCommand } from './explain-command.js'
 import { exitCodeOf, failureText } from './failure.js'
 import { statusCommand, treeCommand } from './node-commands.js'
@@ -12,7 +20,7 @@ import type { ServersArguments } from './servers-command.js'
 import { validateCommand } from './validate-command.js'
 
 /** Commands of the whole command line that this version does not have. */
-const later = ['top', 'why', 'dead-letters', 'snapshot', 'retire'] as const
+const later = ['top', 'dead-letters', 'snapshot'] as const
 
 /** Runs one command; never throws. @param args without the program's name */
 export async function runProgram(args: readonly string[], version: string): Promise<0 | 1 | 2> {
@@ -36,11 +44,17 @@ function makeProgram(version: string): Command {
     .version(version)
     .option('--verbose', 'print the stack of an error')
   const commands = [
-    runCommand(),
+    runCommand(version),
     validateCommand(),
     explainCommand(),
     statusCommand(),
     treeCommand(),
+    drainCommand(),
+    pauseCommand(),
+    resumeCommand(),
+    rollingCommand(),
+    retireCommand(),
+    whyCommand(),
     serversOf(),
     ...later.map(laterCommand),
   ]
@@ -60,13 +74,23 @@ function serversOf(): Command {
     )
     .argument('[kinds...]', 'postgres, redis, nats; all without it')
     .option('--directory <directory>', 'start: where data are kept between runs')
+    .option('--nats-servers <number>', 'start: how many servers of NATS, as one cluster', natsServersOption)
     .option('--json', 'as JSON')
     .action(
-      async (action: ServersArguments['action'], kinds: string[], flags: { directory?: string; json?: boolean }) => {
+      async (
+        action: ServersArguments['action'],
+        kinds: string[],
+        flags: Omit<ServersArguments, 'action' | 'kinds'>,
+      ) => {
         const { serversCommand } = await import('./servers-command.js')
         await serversCommand({ action, kinds, ...flags })
       },
     )
+}
+
+function natsServersOption(text: string): number {
+  if (!/^[1-9]$/.test(text)) throw new InvalidArgumentError('A whole number from 1 to 9.')
+  return Number(text)
 }
 
 function laterCommand(name: string): Command {

@@ -3,13 +3,14 @@
  *
  * SIGTERM and SIGINT drain and stop it within its `stopDeadline`; a second one ends the process at once, as `kill -9` does.
  */
+import { hostname } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import type { ExitReason } from '../actor/actor.js'
 import { runNode } from '../operator/node.js'
 import type { PipelineDefinition } from '../pipeline/definition.js'
 import { loadPipeline } from '../pipeline/load.js'
-import type { RunningPipeline } from '../pipeline/run.js'
-import { formatDuration, parseDuration } from '../pipeline/scalar.js'
+import type { ClusterOptions, RunningPipeline } from '../pipeline/run.js'
+import { formatDuration, namePattern, parseDuration } from '../pipeline/scalar.js'
 import { TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import { realWorld } from '../world/real.js'
@@ -21,22 +22,30 @@ interface RunFlags {
   readonly for?: number
   readonly json?: boolean
   readonly logLevel: LogLevel
+  readonly cluster?: string
+  readonly node?: string
+  readonly provision: boolean
+  readonly version: string
 }
 
 /** ms beyond the deadline after which a stop that hangs is ended by force. */
 const grace = 10_000
 
-export function runCommand(): Command {
+/** @param version of the package: nodes tell each other */
+export function runCommand(version: string): Command {
   return new Command('run')
     .description('run a pipeline until it is stopped')
     .argument('<file>', 'pipeline.yaml, or a module that default-exports definePipeline({…})')
     .option('--for <duration>', 'stop after this time, as SIGTERM does (20s, 5m)', durationOption)
+    .option('--cluster <servers>', 'run as a node of a cluster, over these NATS servers (nats://a:4222,nats://b:4222)')
+    .option('--node <name>', 'name of this node in the cluster; default the host and the process', nodeOption)
+    .option('--no-provision', 'create neither stream nor bucket: refuse where they are missing')
     .option('--json', 'log JSON lines, also on a terminal')
     .option('--log-level <level>', 'debug, info, warn or error', levelOption, 'info')
-    .action(async (file: string, flags: RunFlags) => {
+    .action(async (file: string, flags: Omit<RunFlags, 'version'>) => {
       const definition = await loadPipeline(file)
-      const output = outputOf(flags)
-      await runInForeground(definition, flags, output)
+      const output = outputOf({ ...flags, version })
+      await runInForeground(definition, { ...flags, version }, output)
     })
 }
 
@@ -49,6 +58,28 @@ function durationOption(text: string): number {
 function levelOption(text: string): LogLevel {
   if (text === 'debug' || text === 'info' || text === 'warn' || text === 'error') return text
   throw new InvalidArgumentError('One of debug, info, warn, error.')
+}
+
+function nodeOption(text: string): string {
+  if (!namePattern.test(text)) throw new InvalidArgumentError('1 to 64 of A-Z, a-z, 0-9, _ and -.')
+  return text
+}
+
+function clusterOf(flags: RunFlags): { readonly cluster?: ClusterOptions } {
+  if (flags.cluster === undefined) {
+    if (flags.node === undefined) return {}
+    throw new TroupeError({
+      code: 'usage',
+      message: '--node names a node of a cluster, and there is none',
+      remedy: 'give --cluster with the NATS servers, or leave --node away',
+      exitCode: 2,
+    })
+  }
+  const host = hostname()
+    .replace(/[^A-Za-z0-9_-]/g, '-')
+    .slice(0, 48)
+  const node = flags.node ?? `${host}-${process.pid}`
+  return { cluster: { servers: flags.cluster, node, version: flags.version, provision: flags.provision } }
 }
 
 interface Output {
@@ -79,7 +110,7 @@ async function runInForeground(
 ): Promise<void> {
   const stop = stopRequests(definition, log)
   log.info({ pipeline: definition.name, pid: process.pid, data: definition.dataDirectory }, 'starting')
-  const running = await runNode(definition, { world: realWorld, log })
+  const running = await runNode(definition, { world: realWorld, log, ...clusterOf(flags) })
   log.info({ pipeline: definition.name, partitions: definition.partitions, threads: definition.threads }, 'running')
   progress.show(() => running.status())
   if (flags.for !== undefined) realWorld.setTimer(flags.for, () => stop.request(`--for ${formatDuration(flags.for!)}`))

@@ -15,6 +15,7 @@ import {
   type ServerRecord,
   serverKinds,
   startNats,
+  startNatsCluster,
   startPostgres,
   startRedis,
 } from '../servers/index.js'
@@ -29,6 +30,8 @@ export interface ServersArguments {
   readonly kinds?: readonly string[]
   /** Where data are kept between runs, one folder a kind. Default: removed at the end. */
   readonly directory?: string
+  /** How many servers of NATS, as one cluster. Default 1. */
+  readonly natsServers?: number
   readonly json?: boolean
 }
 
@@ -72,15 +75,26 @@ function list(records: readonly ServerRecord[], json: boolean): void {
 
 const starters = { postgres: startPostgres, redis: startRedis, nats: startNats } as const
 
-async function runServers(kinds: readonly ServerKind[], { directory, json }: ServersArguments): Promise<void> {
+/** A server or a cluster of them: its URL, and its end. */
+type Started = Pick<Server, 'url' | 'stop'> & { readonly kind: ServerKind }
+
+async function startOne(kind: ServerKind, { directory, natsServers = 1, json }: ServersArguments): Promise<Started> {
+  const options = {
+    report: progress(json === true),
+    ...(directory === undefined ? {} : { directory: join(directory, kind) }),
+  }
+  if (kind !== 'nats' || natsServers === 1) return starters[kind](options)
+  const { url, stop } = await startNatsCluster({ ...options, size: natsServers })
+  return { kind, url, stop }
+}
+
+async function runServers(kinds: readonly ServerKind[], args: ServersArguments): Promise<void> {
+  const { json } = args
   const told = toldToEnd()
-  const servers: Server[] = []
+  const servers: Started[] = []
   try {
     for (const kind of kinds) {
-      const server = await starters[kind]({
-        report: progress(json === true),
-        ...(directory === undefined ? {} : { directory: join(directory, kind) }),
-      })
+      const server = await startOne(kind, args)
       servers.push(server)
       if (json !== true) print(`export ${endpointVariableOf(kind)}='${server.url}'`)
     }

@@ -5,6 +5,7 @@
  * Handlers are loaded first, since a module that throws needs no server to be found; then the directory is claimed, and
  * the pipeline checks its servers and starts. Whatever fails, what was claimed is released.
  */
+import { join } from 'node:path'
 import type { PipelineDefinition } from '../pipeline/definition.js'
 import { preflightHandlers } from '../pipeline/handler.js'
 import type { RunningPipeline, RunOptions } from '../pipeline/run.js'
@@ -13,7 +14,8 @@ import { claimDataDirectory } from './claim.js'
 /**
  * @throws TroupeError: `handler-load`, `data-directory-in-use`, what the drivers' preflights find
  */
-export async function runNode(definition: PipelineDefinition, options: RunOptions): Promise<RunningPipeline> {
+export async function runNode(pipeline: PipelineDefinition, options: RunOptions): Promise<RunningPipeline> {
+  const definition = options.cluster === undefined ? pipeline : ofNode(pipeline, options.cluster.node)
   await preflightHandlers(definition)
   const claim = await claimDataDirectory(definition.dataDirectory, options)
   try {
@@ -33,4 +35,9 @@ export async function runNode(definition: PipelineDefinition, options: RunOption
     await claim.release()
     throw error
   }
+}
+
+/** Nodes may share a machine: each has a directory of its own, for its socket and its dead letters. */
+export function ofNode(pipeline: PipelineDefinition, node: string): PipelineDefinition {
+  return { ...pipeline, dataDirectory: join(pipeline.dataDirectory, 'nodes', node) }
 }

@@ -11,6 +11,7 @@ import type { LanePosition, LaneVector } from '../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../event/frame.js'
 import { readFrameHeader } from '../event/open.js'
 import { formatPosition, type Position } from '../event/position.js'
+import { runOf } from '../log/lanes.js'
 import { type DeliveredFrame, type LogMessage, laneKey, type OwnerMessage } from '../log/log.js'
 import { TroupeError } from '../world/error.js'
 import type { World } from '../world/world.js'
@@ -131,12 +132,13 @@ export const consumer = defineActor<ConsumerArgs, ConsumerMessage>(
 
     /** The sink stands behind what was finished: that is mended by frames that come again, and by nothing else. */
     function checkBehind(processor: string, reading: Reading, header: FrameHeader, frame: DeliveredFrame): void {
-      const key = laneKey(header.lane.source, header.lane.lane)
-      const other = reading.behind.get(key)
-      if (other === undefined) return
-      const own = reading.lanes[key]
-      if (passesOver(header, own, other, frame.mark)) throw sinkBehind(processor, key, own, other)
-      reading.behind.delete(key)
+      const lane = laneKey(header.lane.source, header.lane.lane)
+      for (const [key, other] of reading.behind) {
+        if (key !== lane && runOf(key)?.lane !== lane) continue
+        const own = reading.lanes[key]
+        if (passesOver(header, own, other, frame.mark)) throw sinkBehind(processor, key, own, other)
+        reading.behind.delete(key)
+      }
     }
 
     function send({ ref, session }: Joined, frames: readonly Assigned[]): void {

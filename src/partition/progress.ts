@@ -8,6 +8,7 @@
 import type { LanePosition, LaneVector } from '../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../event/frame.js'
 import { comparePositions, type Position } from '../event/position.js'
+import { advanceLanes, placeOf, runOf } from '../log/lanes.js'
 import { type FrameMark, laneKey } from '../log/log.js'
 
 export type Placement =
@@ -24,12 +25,13 @@ const none: Placement = { kind: 'none' }
 
 export function placeFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameMark): Placement {
   const { lane } = header
-  const known = lanes[laneKey(lane.source, lane.lane)]
   if (lane.ordered === false) {
     // Marks belong to the log and outlive the source's epochs.
-    if (mark === undefined || known === undefined) return all
-    return comparePositions(mark, known.position) > 0 ? all : none
+    const place = placeOf(header, mark)
+    const known = place === null ? undefined : lanes[place.key]
+    return known !== undefined && comparePositions(mark!, known.position) <= 0 ? none : all
   }
+  const known = lanes[laneKey(lane.source, lane.lane)]
   // A lane that this processor never saw begins where it is given.
   if (known === undefined || lane.epoch > known.epoch) return all
   if (lane.epoch < known.epoch) return none
@@ -42,10 +44,20 @@ export function placeFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameM
 
 /** The lanes after a frame that brought something new. */
 export function afterFrame(header: FrameHeader, lanes: LaneVector, mark?: FrameMark): LaneVector {
-  const { lane } = header
-  const position = lane.ordered === false ? mark : header.last
-  if (position === undefined) return lanes
-  return { ...lanes, [laneKey(lane.source, lane.lane)]: { epoch: lane.epoch, position } }
+  if (placeOf(header, mark) === null) return lanes
+  const after = { ...lanes }
+  advanceLanes(after, header, mark)
+  return after
+}
+
+/** Whoever stands in a later run of a lane has taken the earlier ones, and may have forgotten them. */
+function hasLaterRun(lanes: LaneVector, key: string): boolean {
+  const run = runOf(key)
+  if (run === null) return false
+  return Object.keys(lanes).some((one) => {
+    const other = runOf(one)
+    return other !== null && other.lane === run.lane && other.run > run.run
+  })
 }
 
 /** Lanes in which `lanes` stands behind `other`, or not at all, with the place of `other`. */
@@ -53,6 +65,7 @@ export function lanesBehind(lanes: LaneVector, other: LaneVector): Map<string, L
   const behind = new Map<string, LanePosition>()
   for (const [key, at] of Object.entries(other)) {
     const own = lanes[key]
+    if (own === undefined && hasLaterRun(lanes, key)) continue
     if (own !== undefined && own.epoch > at.epoch) continue
     if (own !== undefined && own.epoch === at.epoch && comparePositions(own.position, at.position) >= 0) continue
     behind.set(key, at)

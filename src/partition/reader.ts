@@ -18,6 +18,8 @@ export interface ReaderArgs {
   readonly log: string
   readonly sets: readonly RoutedSet[]
   readonly credits: Credits
+  /** As of the router: an append costs a round trip. */
+  readonly patient?: boolean
 }
 
 export type ReaderInput =
@@ -42,6 +44,7 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
       sets: args.sets,
       credits: args.credits,
       opened,
+      patient: args.patient ?? false,
       send: (append) => {
         if (!log.tell(append))
           context.exit(

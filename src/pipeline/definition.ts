@@ -30,11 +30,28 @@ export interface ProcessorDefinition {
   /** Module (absolute file URL) whose default export is a handler, a handler that the pipeline's own module holds, or none: the event as it is. */
   readonly handler: { readonly module: string } | { readonly value: ProcessorHandler } | null
   readonly sink: SinkDefinition | null
+  /** Where a new name begins in a cluster's log; default `earliest`. */
+  readonly start: 'earliest' | 'latest'
   readonly retry: RetryDefinition
   /** After the last retry: the event becomes a dead letter and its key goes on, or the partition stops. */
   readonly onFailure: 'dead-letter' | 'stop'
   /** The least that each path must promise; null: whatever it is. */
   readonly guarantee: 'at-least-once' | 'exactly-once' | null
+}
+
+/** How a pipeline runs on a cluster. */
+export interface ClusterDefinition {
+  /** Replicas of the log; null: by the number of servers. */
+  readonly replicas: number | null
+  /** Bound of the log in bytes; default 8 GiB. */
+  readonly maxBytes: number
+  readonly durability: 'lazy' | 'synced'
+  /** ms; 0 with `synced`, default 240,000 with `lazy`. */
+  readonly holdback: number
+  /** ms for which processed events are kept; default 0. */
+  readonly retain: number
+  /** ms; default 3,000. */
+  readonly lease: number
 }
 
 export interface PipelineDefinition {
@@ -52,6 +69,7 @@ export interface PipelineDefinition {
   readonly stopDeadline: number
   /** ms between checkpoints; default 1,000. */
   readonly checkpointInterval: number
+  readonly cluster: ClusterDefinition
   readonly sources: Readonly<Record<string, SourceDefinition>>
   readonly processors: Readonly<Record<string, ProcessorDefinition>>
 }

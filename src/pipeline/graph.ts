@@ -29,10 +29,10 @@ import { terminator } from './terminator.js'
 export const credits = { partition: 4 * 1024 * 1024, pipeline: 64 * 1024 * 1024 } as const
 
 /** Mailboxes that carry frames are bounded by credits; this bound only catches what breaks that rule. */
-const frameMailbox = { capacity: 262_144, full: 'fail' } as const
+export const frameMailbox = { capacity: 262_144, full: 'fail' } as const
 
 /** An outage of a server is waited for: retried every few seconds for about ten minutes before it is escalated. */
-const patient = {
+export const patient = {
   intensity: { restarts: 120, periodMs: 600_000 },
   backoff: { initialMs: 100, maxMs: 5_000, resetAfterMs: 10_000 },
 } as const
@@ -75,6 +75,8 @@ export function pathsOf(definition: PipelineDefinition) {
     log: `${root}/log`,
     terminator: `${root}/terminator`,
     owner: (set: string, partition: number) => `${root}/owners/${set}-${partition}`,
+    processor: (set: string, partition: number, name: string) =>
+      `${root}/owners/${set}-${partition}/processors/${name}`,
     reader: (source: string) => `${root}/readers/${source}`,
   }
 }
@@ -129,7 +131,9 @@ function pipelineSpec(definition: PipelineDefinition, options: GraphOptions): Ch
           args: {
             strategy: 'one-for-one',
             ...patient,
-            children: sources.map((source) => readerSpec(definition, source, sources.length)),
+            children: sources.map((source) =>
+              readerSpec(definition, source, { id: source, log: paths.log, cluster: false }),
+            ),
           },
         }),
         childOf(terminator, {
@@ -142,19 +146,26 @@ function pipelineSpec(definition: PipelineDefinition, options: GraphOptions): Ch
   })
 }
 
-function readerSpec(definition: PipelineDefinition, source: string, sources: number): ChildSpec {
+/** @param cluster its log is a stream: frames wait for the batch under way */
+export function readerSpec(
+  definition: PipelineDefinition,
+  source: string,
+  { id, log, cluster }: { readonly id: string; readonly log: string; readonly cluster: boolean },
+): ChildSpec {
   const config = definition.sources[source]!
+  const sources = Object.keys(definition.sources).length
   return childOf(reader, {
-    id: source,
+    id,
     mailbox: frameMailbox,
     placement: config.placement === 'thread' ? { thread: `reader-${source}` } : 'inline',
     args: {
       pipeline: definition.name,
       source,
       config,
-      log: pathsOf(definition).log,
+      log,
       sets: routedSets(definition, source),
       credits: { partition: credits.partition / sources, source: credits.pipeline / sources },
+      patient: cluster,
     },
   })
 }
@@ -168,7 +179,7 @@ function ownerSpecs(definition: PipelineDefinition): ChildSpec[] {
 }
 
 /** Partitions are dealt to the threads in turn. */
-function placementOf(definition: PipelineDefinition, index: number): Placement {
+export function placementOf(definition: PipelineDefinition, index: number): Placement {
   return definition.threads === 0 ? 'inline' : { thread: `owners-${index % definition.threads}` }
 }
 
@@ -185,22 +196,15 @@ function ownerSpec(
     args: {
       strategy: 'rest-for-one',
       children: [
-        childOf(consumer, {
-          id: 'consumer',
-          mailbox: frameMailbox,
-          args: {
-            set: set.name,
-            partition,
-            processors: set.processors.map((name) => ({ name, from: definition.processors[name]!.from })),
-            log: pathsOf(definition).log,
-          },
-        }),
+        consumerSpec(definition, set.name, partition, set.processors, pathsOf(definition).log),
         childOf(supervisor, {
           id: 'processors',
           args: {
             strategy: 'one-for-one',
             ...patient,
-            children: set.processors.map((name) => processorSpec(definition, name, set, partition, `${path}/consumer`)),
+            children: set.processors.map((name) =>
+              processorSpec(definition, name, { id: name, set, partition, consumer: `${path}/consumer` }),
+            ),
           },
         }),
       ],
@@ -208,23 +212,46 @@ function ownerSpec(
   })
 }
 
-function processorSpec(
+export function consumerSpec(
+  definition: PipelineDefinition,
+  set: string,
+  partition: number,
+  processors: readonly string[],
+  log: string,
+): ChildSpec {
+  return childOf(consumer, {
+    id: 'consumer',
+    mailbox: frameMailbox,
+    args: {
+      set,
+      partition,
+      processors: processors.map((name) => ({ name, from: definition.processors[name]!.from })),
+      log,
+    },
+  })
+}
+
+export function processorSpec(
   definition: PipelineDefinition,
   name: string,
-  set: PartitionSet,
-  partition: number,
-  consumerPath: string,
+  place: {
+    readonly id: string
+    readonly set: PartitionSet
+    readonly partition: number
+    readonly consumer: string
+    readonly permit?: string
+  },
 ): ChildSpec {
   const { order, concurrency, filter, sink, retry, onFailure } = definition.processors[name]!
   return childOf(processor, {
-    id: name,
+    id: place.id,
     mailbox: frameMailbox,
     args: {
       pipeline: definition.name,
       processor: name,
-      set: set.name,
-      partition,
-      partitions: set.partitions,
+      set: place.set.name,
+      partition: place.partition,
+      partitions: place.set.partitions,
       order,
       concurrency,
       filter,
@@ -233,7 +260,8 @@ function processorSpec(
       retry,
       onFailure,
       dataDirectory: definition.dataDirectory,
-      consumer: consumerPath,
+      consumer: place.consumer,
+      permit: place.permit ?? null,
     },
   })
 }

@@ -9,7 +9,7 @@ import { isAbsolute, resolve as resolvePath } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { SinkDefinition } from '../sink/definition.js'
 import type { PipelineModule } from './define.js'
-import type { PipelineDefinition, ProcessorDefinition, SourceDefinition } from './definition.js'
+import type { ClusterDefinition, PipelineDefinition, ProcessorDefinition, SourceDefinition } from './definition.js'
 import { nearest } from './nearest.js'
 import { formatPath, invalidPipeline, type Origin, type Path, type Problem, problemsOfIssues } from './problem.js'
 import { type CheckedPipeline, type PipelineConfig, pipelineSchema } from './schema.js'
@@ -252,8 +252,17 @@ function complete(pipeline: CheckedPipeline, setting: Setting): PipelineDefiniti
     threads: pipeline.threads ?? defaultThreads(pipeline, setting),
     stopDeadline: pipeline.stopDeadline,
     checkpointInterval: pipeline.checkpointInterval,
+    cluster: completeCluster(pipeline.cluster),
     sources: mapValues(pipeline.sources, (source, name) => completeSource(pipeline.name, name, source)),
     processors: mapValues(pipeline.processors, (processor) => completeProcessor(pipeline, processor, setting)),
+  }
+}
+
+function completeCluster(cluster: CheckedPipeline['cluster']): ClusterDefinition {
+  return {
+    ...cluster,
+    replicas: cluster.replicas ?? null,
+    holdback: cluster.durability === 'synced' ? 0 : cluster.holdback,
   }
 }
 
@@ -299,6 +308,7 @@ function completeProcessor(
     filter: processor.filter,
     handler: completeHandler(processor.handler, setting.directory),
     sink: processor.sink == null ? null : completeSink(processor.sink, setting.directory),
+    start: processor.start,
     retry: processor.retry,
     onFailure: processor.onFailure,
     guarantee: processor.guarantee ?? null,

@@ -20,11 +20,24 @@ export interface RunOptions {
   readonly log: Logger
   /** Heap of each worker thread, MiB; default 256. */
   readonly threadHeapMb?: number
+  /** Run as a node of a cluster; without it, on this machine alone. */
+  readonly cluster?: ClusterOptions
   /** For chaos tests only. */
   readonly chaos?: {
     /** ms that every checkpoint flush is late. */
     readonly flushDelay?: number
   }
+}
+
+export interface ClusterOptions {
+  /** NATS servers, as `nats://user:password@host:port`, separated by commas. */
+  readonly servers: string
+  /** Name of this node, `[A-Za-z0-9_-]{1,64}`, unique in the cluster. */
+  readonly node: string
+  /** Version of the package. */
+  readonly version: string
+  /** Create the stream and the bucket where they are missing; default true. */
+  readonly provision?: boolean
 }
 
 export interface RunningPipeline {
@@ -56,17 +69,17 @@ const sampleEvery = 1_000
 export async function runPipeline(definition: PipelineDefinition, options: RunOptions): Promise<RunningPipeline> {
   const { world, log } = options
   await preflight(definition, options)
+  const plan = await planOf(definition, options)
   const system = createSystem({
     world,
     log,
     ...(options.threadHeapMb === undefined ? {} : { threadHeapMb: options.threadHeapMb }),
   })
-  const keeper = createStatusKeeper(definition, world)
+  const keeper = createStatusKeeper(definition, world, plan.paths)
   let state: PipelineStatus['state'] = 'starting'
   let failure: string | null = null
-  const flushDelay = options.chaos?.flushDelay
   try {
-    await system.start(nodeSpec(definition, flushDelay === undefined ? {} : { flushDelay }))
+    await system.start(plan.spec)
   } catch (error) {
     await system.stop(stopMargin)
     throw error
@@ -116,6 +129,19 @@ export async function runPipeline(definition: PipelineDefinition, options: RunOp
   }
 }
 
+/** What is started, and where its parts are found. A cluster's log is made or checked first. */
+async function planOf(definition: PipelineDefinition, options: RunOptions) {
+  if (options.cluster !== undefined) {
+    const { prepareCluster } = await import('./cluster.js')
+    return prepareCluster(definition, options.cluster, options)
+  }
+  const flushDelay = options.chaos?.flushDelay
+  return {
+    spec: nodeSpec(definition, flushDelay === undefined ? {} : { flushDelay }),
+    paths: pathsOf(definition),
+  }
+}
+
 /** Everything that can be found wrong before the start. */
 async function preflight(definition: PipelineDefinition, options: RunOptions): Promise<void> {
   if (partitionSets(definition).length === 0)
@@ -138,5 +164,9 @@ async function preflight(definition: PipelineDefinition, options: RunOptions): P
       cause,
     })
   }
-  await preflightPipeline(definition, options)
+  await preflightPipeline(definition, {
+    world: options.world,
+    log: options.log,
+    cluster: options.cluster !== undefined,
+  })
 }

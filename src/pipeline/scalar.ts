@@ -66,6 +66,50 @@ export function duration(bounds: Bounds, { description }: Described) {
     })
 }
 
+/** Bytes: a whole number, or with a unit of powers of 1,024. */
+export function size(bounds: Bounds, { description }: Described) {
+  const range = `${formatSize(bounds.min)} to ${formatSize(bounds.max)}`
+  return z
+    .custom<number | string>()
+    .transform((value, context) => {
+      const bytes = parseSize(value)
+      if (bytes === null) return refuse(context, 'wrong-type', 'must be a size such as 512MiB or 8GiB')
+      if (bytes < bounds.min || bytes > bounds.max)
+        return refuse(context, 'out-of-range', `must be a size from ${range}`)
+      return bytes
+    })
+    .meta({
+      description: `${description} A size from ${range}${bounds.default === undefined ? '' : `; default ${formatSize(bounds.default)}`}.`,
+      anyOf: [
+        { type: 'integer', minimum: bounds.min, maximum: bounds.max },
+        { type: 'string', pattern: '^\\s*\\d{1,12}\\s*([KMGT]i?B?|B)?\\s*$' },
+        interpolated,
+      ],
+      ...(bounds.default === undefined ? {} : { default: formatSize(bounds.default) }),
+    })
+}
+
+const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+
+function parseSize(value: unknown): number | null {
+  if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 ? value : null
+  const match = typeof value === 'string' ? /^\s*(\d{1,12})\s*(?:([KMGT])i?B?|B)?\s*$/i.exec(value) : null
+  if (match === null) return null
+  const power = match[2] === undefined ? 0 : 'KMGT'.indexOf(match[2].toUpperCase()) + 1
+  const bytes = Number(match[1]) * 1024 ** power
+  return Number.isSafeInteger(bytes) ? bytes : null
+}
+
+export function formatSize(bytes: number): string {
+  let power = 0
+  let value = bytes
+  while (power < sizeUnits.length - 1 && value >= 1024 && value % 1024 === 0) {
+    value /= 1024
+    power++
+  }
+  return `${value} ${sizeUnits[power]}`
+}
+
 export function integer(bounds: Bounds, { description }: Described) {
   return number(bounds, description, Number.isInteger, 'a whole number')
 }

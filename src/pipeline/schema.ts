@@ -9,7 +9,7 @@ import type { Operation } from '../event/event.js'
 import { operations } from '../event/layout.js'
 import type { ProcessorHandler } from '../processor/processor.js'
 import { isHandler } from './define.js'
-import { address, duration, flag, integer, namePattern, share, strings, template, text } from './scalar.js'
+import { address, duration, flag, integer, namePattern, share, size, strings, template, text } from './scalar.js'
 
 const policy = z.enum(['if-missing', 'never'])
 const placement = z
@@ -228,6 +228,13 @@ const processor = z
     filter: filter.prefault({}),
     handler: handler.nullable().optional(),
     sink: sinkSchema.meta({ description: 'Where its output goes; nowhere without it.' }).nullable().optional(),
+    start: z
+      .enum(['earliest', 'latest'])
+      .meta({
+        description:
+          'In a cluster, where a processor of a new name begins: with the `earliest` event that the log retains (default), or with what comes from now on.',
+      })
+      .prefault('earliest'),
     retry: retry.prefault({}),
     guarantee: z
       .enum(['at-least-once', 'exactly-once'])
@@ -247,6 +254,41 @@ const processor = z
   .meta({
     description: 'Takes events from sources, runs a handler, writes to a sink. Needs a handler, a sink or both.',
   })
+
+const cluster = z
+  .strictObject({
+    replicas: integer(
+      { min: 1, max: 5 },
+      { description: 'Replicas of the log; default 3 where there are three servers, else 1.' },
+    ).optional(),
+    maxBytes: size(
+      { min: 64 * 1024 ** 2, max: 64 * 1024 ** 4, default: 8 * 1024 ** 3 },
+      { description: 'Bound of the log. Readers stop at 80 % of it.' },
+    ).prefault(8 * 1024 ** 3),
+    durability: z
+      .enum(['lazy', 'synced'])
+      .meta({
+        description:
+          '`lazy` (default): a source is told of an event only when the log has had it for `holdback`. `synced`: at once; you vouch for `sync_interval: always` on every server.',
+      })
+      .prefault('lazy'),
+    holdback: duration(
+      { min: 1_000, max: 3_600_000, default: 240_000 },
+      {
+        description:
+          'With `lazy`: longer than the servers may leave what they acknowledged unsynced (their default is two minutes).',
+      },
+    ).prefault(240_000),
+    retain: duration(
+      { min: 0, max: 31 * 86_400_000, default: 0 },
+      { description: 'How long processed events stay in the log, for `troupe seek`.' },
+    ).prefault(0),
+    lease: duration(
+      { min: 300, max: 300_000, default: 3_000 },
+      { description: 'Silence after which a node counts as dead and others take over its work.' },
+    ).prefault(3_000),
+  })
+  .meta({ description: 'How it runs with `--cluster`. Without that, nothing here has an effect.' })
 
 const name = z.string().regex(namePattern)
 
@@ -282,6 +324,7 @@ export const pipelineSchema = z
       { min: 10, max: 60_000, default: 1_000 },
       { description: 'Time between checkpoints: what a crash makes happen again.' },
     ).prefault(1_000),
+    cluster: cluster.prefault({}),
     sources: z.record(name, sourceSchema).meta({ description: 'Where events come from, by name.' }),
     processors: z
       .record(name, processor)

@@ -36,10 +36,13 @@ const carried = [
   'checkpoints',
 ] as const
 
-export function createStatusKeeper(definition: PipelineDefinition, world: World): StatusKeeper {
+export function createStatusKeeper(
+  definition: PipelineDefinition,
+  world: World,
+  paths: ReturnType<typeof pathsOf> = pathsOf(definition),
+): StatusKeeper {
   const startedAt = new Date(world.now()).toISOString()
   const startedMono = world.monotonic()
-  const paths = pathsOf(definition)
   let nodes = new Map<string, TreeNode>()
   /** By path and counter: what ended instances had counted, and the last value seen. */
   const base = new Map<string, number>()
@@ -104,7 +107,7 @@ export function createStatusKeeper(definition: PipelineDefinition, world: World)
     const stopped: number[] = []
     const sums = { done: 0, skipped: 0, emitted: 0, retries: 0, deadLetters: 0 }
     for (let partition = 0; partition < partitions; partition++) {
-      const path = `${paths.owner(set, partition)}/processors/${name}`
+      const path = paths.processor(set, partition, name)
       const detail = detailOf(path)
       for (const counter of ['done', 'skipped', 'emitted', 'retries', 'deadLetters'] as const)
         sums[counter] += count(path, counter)
@@ -128,8 +131,8 @@ export function createStatusKeeper(definition: PipelineDefinition, world: World)
         let events = 0
         let halted = false
         for (const name of set.processors) {
-          events = Math.max(events, count(`${path}/processors/${name}`, 'done'))
-          if (typeof detailOf(`${path}/processors/${name}`).stoppedBy === 'string') halted = true
+          events = Math.max(events, count(paths.processor(set.name, partition, name), 'done'))
+          if (typeof detailOf(paths.processor(set.name, partition, name)).stoppedBy === 'string') halted = true
         }
         statuses.push({
           set: set.name,

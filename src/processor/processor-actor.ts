@@ -39,12 +39,21 @@ export interface ProcessorArgs {
   readonly onFailure: 'dead-letter' | 'stop'
   readonly dataDirectory: string
   readonly consumer: string
+  /**
+   * Cluster: the actor that is asked, before anything is opened, whether this node still owns the partition. A zombie that
+   * wakes with its connections closed must not open them anew, for that ends those of its successor.
+   */
+  readonly permit?: string | null
 }
+
+/** ms for a read of the checkpoint, behind an election of the log's leader. */
+const permitWithin = 30_000
 
 export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
   { module: import.meta.url, export: 'processor' },
   async (context: ActorContext<ProcessorMessage>, args) => {
     const { world, log } = context
+    if (typeof args.permit === 'string') await context.ref(args.permit).ask({ type: 'still-owner' }, permitWithin)
     const session = incarnationOf(world)
     const consumer = context.ref<ConsumerMessage>(args.consumer)
     const letters = openDeadLetters(deadLetterPath(args.dataDirectory, args.processor, args.set, args.partition))

@@ -28,12 +28,17 @@ const newerSuites: Readonly<Record<string, readonly string[]>> = {
   ubuntu: ['devel'],
 }
 
-/** The program from an archive, on the shelf; a string says why there is none. */
+/**
+ * The program from an archive, on the shelf; a string says why there is none.
+ *
+ * @param objection why a version will not do. Default: what is too old, or of another major version than was asked for
+ */
 export async function programFromApt(
   cache: string,
   kind: ServerKind,
   major: number | undefined,
   report: (line: string) => void,
+  objection = (version: string) => objectionTo(kind, version, kind === 'postgres' ? undefined : major),
 ): Promise<Shelved | string> {
   if (!(await runs('apt-get')) || !(await runs('dpkg-deb'))) return 'this machine has no apt-get and dpkg-deb'
   const release = readRelease()
@@ -46,10 +51,9 @@ export async function programFromApt(
       report(`${catalogue[kind].title}: asking the archive's ${suite} for ${wanted}`)
       const apt = await openApt(archive, suite)
       const candidate = await apt.candidate(wanted)
-      const objection =
-        candidate === undefined ? 'it has none' : objectionTo(kind, candidate, kind === 'postgres' ? undefined : major)
-      if (objection !== undefined) {
-        reasons.push(`${suite}: ${objection}`)
+      const reason = candidate === undefined ? 'it has none' : objection(candidate)
+      if (reason !== undefined) {
+        reasons.push(`${suite}: ${reason}`)
         continue
       }
       // Dependencies that this machine lacks fit only if they are of its own release.

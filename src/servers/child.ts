@@ -17,6 +17,8 @@ export interface Launch {
   readonly args: readonly string[]
   readonly directory: string
   readonly logFile: string
+  /** Beside our own environment. */
+  readonly environment?: Readonly<Record<string, string>>
   /** What ends it cleanly enough when its parent dies: PostgreSQL gives its shared memory back on SIGQUIT. */
   readonly deathSignal: 'SIGKILL' | 'SIGQUIT'
 }
@@ -32,7 +34,10 @@ export interface ServerProcess {
 const living = new Set<ChildProcess>()
 let hooked = false
 
-export function launch(world: World, { program, args, directory, logFile, deathSignal }: Launch): ServerProcess {
+export function launch(
+  world: World,
+  { program, args, directory, logFile, environment, deathSignal }: Launch,
+): ServerProcess {
   const log = openSync(logFile, 'a', 0o600)
   const bind = boundToParent() ? ['setpriv', '--pdeathsig', deathSignal.slice(3)] : []
   const [command, ...rest] = [...bind, program.binary, ...args]
@@ -40,7 +45,7 @@ export function launch(world: World, { program, args, directory, logFile, deathS
     cwd: directory,
     detached: true,
     stdio: ['ignore', log, log],
-    env: environmentOf(program.libraries),
+    env: { ...environmentOf(program.libraries), ...environment },
     ...(program.account ?? {}),
   })
   closeSync(log)

@@ -11,7 +11,9 @@ export function endpointOf(kind: ServerKind): URL | undefined {
   const { endpointVariable, title } = catalogue[kind]
   const text = process.env[endpointVariable]
   if (text === undefined || text === '') return undefined
-  if (URL.canParse(text) && new URL(text).hostname !== '') return new URL(text)
+  // A cluster of NATS servers is a list; the first stands for it.
+  const first = kind === 'nats' ? text.split(',')[0]!.trim() : text
+  if (URL.canParse(first) && new URL(first).hostname !== '') return new URL(first)
   throw new TroupeError({
     code: 'bad-endpoint',
     message: `${endpointVariable} is not the URL of a ${title} server`,
@@ -34,7 +36,7 @@ export function endpointServer(kind: ServerKind, url: URL, defaultPort: number):
   }
   return {
     kind,
-    url: url.href,
+    url: kind === 'nats' ? process.env[endpointVariable]! : url.href,
     port: url.port === '' ? defaultPort : Number(url.port),
     get pid() {
       return refuse('its pid')

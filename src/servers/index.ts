@@ -1,8 +1,11 @@
 /** Servers for development, tests and benchmarks: what other rooms and the command line may use. */
 export { type NatsOptions, type NatsServer, startNats } from './nats.js'
+export { type NatsCluster, type NatsClusterOptions, type NatsMember, startNatsCluster } from './nats-cluster.js'
+export { outdatedNats } from './outdated.js'
 export { type PostgresServer, startPostgres } from './postgres.js'
 export { endpointVariableOf, type Program } from './program.js'
 export { reapOrphans, runningServers, type ServerRecord } from './record.js'
 export { type RedisServer, startRedis } from './redis.js'
 export { describeProgram, resolveProgram } from './resolve.js'
 export { type Server, type ServerKind, type Settings, type StartOptions, serverKinds } from './server.js'
+export { copyStore, type StoreCopy } from './store-copy.js'

@@ -34,6 +34,8 @@ export interface Recipe<Prepared> {
   prepare(site: Site): Promise<Prepared>
   /** Writes configuration and gives the arguments. */
   arguments(site: Site, prepared: Prepared, settings: Settings): readonly string[]
+  /** Variables that it starts with, beside ours. */
+  readonly environment?: (site: Site) => Readonly<Record<string, string>>
   /** Whether it answers a real request; throws or gives false while it does not. */
   answers(site: Site, prepared: Prepared, settings: Settings): Promise<boolean>
 }
@@ -66,10 +68,12 @@ export async function startInstance<Prepared>(
     reapOrphans()
   }
   const { major, report } = options
-  const program = await resolveProgram(recipe.kind, {
-    ...(major === undefined ? {} : { major }),
-    ...(report === undefined ? {} : { report }),
-  })
+  const program =
+    options.program ??
+    (await resolveProgram(recipe.kind, {
+      ...(major === undefined ? {} : { major }),
+      ...(report === undefined ? {} : { report }),
+    }))
   for (let attempt = 1; ; attempt++) {
     try {
       return await startOnce(world, recipe, program, options)
@@ -136,7 +140,8 @@ function makeInstance<Prepared>(
 
   const start = async () => {
     const args = recipe.arguments(site, prepared, settings)
-    const started = launch(world, { program, args, directory, logFile, deathSignal: recipe.deathSignal })
+    const environment = recipe.environment?.(site) ?? {}
+    const started = launch(world, { program, args, directory, logFile, environment, deathSignal: recipe.deathSignal })
     server = started
     reservation.write({ ...started.identity, program: basename(program.binary) })
     const deadline = options.deadline ?? defaultDeadline

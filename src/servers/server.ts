@@ -7,6 +7,7 @@
  * loopback only, no promise for production.
  */
 import type { World } from '../world/world.js'
+import type { Program } from './program.js'
 
 export type ServerKind = 'postgres' | 'redis' | 'nats'
 
@@ -45,6 +46,8 @@ export interface StartOptions {
   readonly settings?: Settings
   /** Major version that must serve, for example 15. Default: the first that is new enough. */
   readonly major?: number
+  /** The program to run. Default: the one that is found. For tests with one that is refused otherwise. */
+  readonly program?: Program
   /** How long it may take until it answers, milliseconds. Default 30,000. */
   readonly deadline?: number
   /** Told what was chosen and why, a line at a time. Default: nobody. */

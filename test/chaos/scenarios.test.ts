@@ -37,6 +37,12 @@ const promises = [
   ['stale-checkpoint', 'an older checkpoint stops the source with slot-ahead, or is reported as a loss window', 1, 1],
   ['delayed-flush', 'nothing is confirmed to a source before its checkpoint is durable', 1, 5],
   ['zombie-reader', 'what a zombie reader took away is taken back and marked late', 2, 5],
+  [
+    'cluster',
+    'nodes and NATS servers that are killed and paused lose nothing, and nothing is twice in a fenced sink',
+    3,
+    60,
+  ],
 ] as const
 
 describe('under chaos', () => {
@@ -56,6 +62,6 @@ describe('under chaos', () => {
         })
         expect(report.events).toBeGreaterThan(100)
       },
-      full ? 900_000 : 90_000,
+      full ? 900_000 : 180_000,
     )
 })

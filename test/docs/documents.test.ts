@@ -11,7 +11,7 @@ const scripts = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scr
 const npmItself = new Set(['install', 'ci'])
 
 /** Planned commands: the design's documents may name them, README and guides may not. */
-const planned = new Set(['top', 'why', 'dead-letters', 'snapshot', 'retire'])
+const planned = new Set(['top', 'dead-letters', 'snapshot'])
 
 async function help(...args: string[]): Promise<string> {
   const { stdout } = await exec(process.execPath, [cli, ...args, '--help'])

@@ -4,6 +4,8 @@ import type { LaneVector } from '../../src/checkpoint/checkpoint.js'
 import type { FrameHeader } from '../../src/event/frame.js'
 import { afterFrame, lanesBehind, passesOver, placeFrame } from '../../src/partition/progress.js'
 
+/** A mark: all of one run. */
+const mark = (minor: number) => ({ major: 3n, minor: BigInt(minor), part: 0 as const })
 const place = (major: number) => ({ major: BigInt(major), minor: 0n, part: 0 as const })
 
 function frame(first: number, last: number, previous: number | null, more: { epoch?: bigint; ordered?: boolean } = {}) {
@@ -67,13 +69,30 @@ test('a replay from before the position moves nothing back and gives only what i
 const unordered = (epoch = 5n) => frame(1, 2, null, { ordered: false, epoch })
 
 test('in a lane without an order the mark decides, whatever the positions and the epoch', () => {
-  const lanes = afterFrame(unordered(), at(100), place(7))
-  expect(lanes).toEqual({ 'db/wal': { epoch: 5n, position: place(7) } })
-  expect(placeFrame(unordered(), lanes, place(7))).toEqual({ kind: 'none' })
-  expect(placeFrame(unordered(6n), lanes, place(6))).toEqual({ kind: 'none' })
-  expect(placeFrame(unordered(4n), lanes, place(8))).toEqual({ kind: 'all' })
-  expect(placeFrame(unordered(), {}, place(1))).toEqual({ kind: 'all' })
+  const lanes = afterFrame(unordered(), at(100), mark(7))
+  expect(lanes).toEqual({ ...at(100), 'db/wal#3': { epoch: 5n, position: mark(7) } })
+  expect(placeFrame(unordered(), lanes, mark(7))).toEqual({ kind: 'none' })
+  expect(placeFrame(unordered(6n), lanes, mark(6))).toEqual({ kind: 'none' })
+  expect(placeFrame(unordered(4n), lanes, mark(8))).toEqual({ kind: 'all' })
+  expect(placeFrame(unordered(), {}, mark(1))).toEqual({ kind: 'all' })
   expect(afterFrame(unordered(), lanes)).toBe(lanes)
+})
+
+test('a run of the reader that the log has lost hides nothing of the next one, whichever number that has', () => {
+  const lost = { major: 9n, minor: 40n, part: 0 as const }
+  const lanes = afterFrame(unordered(), afterFrame(unordered(), {}, mark(7)), lost)
+  expect(placeFrame(unordered(), lanes, { major: 8n, minor: 1n, part: 0 })).toEqual({ kind: 'all' })
+  expect(placeFrame(unordered(), lanes, { major: 10n, minor: 1n, part: 0 })).toEqual({ kind: 'all' })
+  expect(placeFrame(unordered(), lanes, mark(7))).toEqual({ kind: 'none' })
+  expect(placeFrame(unordered(), lanes, lost)).toEqual({ kind: 'none' })
+})
+
+test('of the runs of a lane the last eight are kept, and whoever stands in a later one is not behind in those it forgot', () => {
+  let lanes: LaneVector = {}
+  for (let run = 1n; run <= 12n; run++) lanes = afterFrame(unordered(), lanes, { major: run, minor: 1n, part: 0 })
+  expect(Object.keys(lanes)).toEqual([5, 6, 7, 8, 9, 10, 11, 12].map((run) => `db/wal#${run}`))
+  expect(lanesBehind(lanes, afterFrame(unordered(), {}, mark(7))).size).toBe(0)
+  expect([...lanesBehind({}, lanes).keys()]).toEqual(Object.keys(lanes))
 })
 
 test('whatever is given again and wherever it goes on, frames of both kinds are taken once, in order, and none is left out', () => {
@@ -89,11 +108,11 @@ test('whatever is given again and wherever it goes on, frames of both kinds are 
         const previous = last === 0 ? null : last
         if (!ordered)
           return {
-            mark: place(index + 1),
+            mark: mark(index + 1),
             header: { ...unordered(), lane: { ...unordered().lane, lane: 'l.markers' } },
           }
         last = index * 2 + 2
-        return { mark: place(index + 1), header: frame(index * 2 + 1, last, previous) }
+        return { mark: mark(index + 1), header: frame(index * 2 + 1, last, previous) }
       })
       let lanes: LaneVector = {}
       let next = 0

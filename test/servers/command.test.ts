@@ -26,6 +26,18 @@ test('troupe servers start prints what to export, runs until it is told to end, 
   expect(runningServers().map((record) => record.port)).not.toContain(port)
 })
 
+test('troupe servers start gives a cluster of NATS as one list, and leaves nothing', async () => {
+  const child = runCommand({ action: 'start', kinds: ['nats'], natsServers: 3 })
+  const [line] = (await once(createInterface(child.stdout!), 'line')) as [string]
+  expect(line).toMatch(/^export TROUPE_NATS_URL='(nats:\/\/127\.0\.0\.1:\d+,){2}nats:\/\/127\.0\.0\.1:\d+'$/)
+  const ports = [...line.matchAll(/:(\d+)/g)].map(([, port]) => Number(port))
+  const running = () => runningServers().filter((record) => ports.includes(record.port)).length
+  expect(running()).toBe(3)
+  child.kill('SIGTERM')
+  expect(await once(child, 'exit')).toEqual([0, null])
+  expect(running()).toBe(0)
+})
+
 test('troupe servers find names each program, its version and where it came from', async () => {
   const child = runCommand({ action: 'find', json: true })
   const lines: string[] = []

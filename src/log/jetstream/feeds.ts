@@ -14,6 +14,7 @@ import { TroupeError } from '../../world/error.js'
 import type { FrameMark } from '../log.js'
 import { type ArrivedFrame, unpacker } from './parcel.js'
 import type { StreamPort, StreamReading } from './port.js'
+import type { FrameMarks } from './stored.js'
 
 export interface FeedsInit {
   readonly stream: StreamPort
@@ -25,6 +26,11 @@ export interface FeedsInit {
   readonly deliver: (processor: string, frames: readonly ArrivedFrame[]) => void
   /** The stream is not the one that was read: it ends below, or goes on with something else. It has lost its tail. */
   readonly rewound: (last: number, delivered: number) => void
+  /**
+   * A reading began anew, having delivered up to `delivered`: whether that still stands. Nothing is delivered until it is
+   * known, for what follows may join on to nothing that was read; false: this is over.
+   */
+  readonly resumed: (delivered: number, marks: FrameMarks) => Promise<boolean>
   readonly failed: (error: Error) => void
 }
 
@@ -88,6 +94,20 @@ export function createFeeds(init: FeedsInit): Feeds {
 
   function begin(feed: Feed, from: number): void {
     const unpack = unpacker()
+    /** Looks back that are not answered yet, and what came meanwhile: at most a window. */
+    let looks = 0
+    const waiting: Entry[] = []
+
+    function look(): void {
+      looks++
+      init.resumed(feed.delivered, Object.fromEntries(feed.marks)).then((stands) => {
+        looks--
+        if (!stands || looks > 0) return
+        for (const { frame, credit } of waiting.splice(0))
+          if (!over && feed.reading === reading) arrived(feed, reading, frame, credit)
+      }, fail)
+    }
+
     const reading = init.stream.read({
       subject: init.subject,
       from,
@@ -97,13 +117,16 @@ export function createFeeds(init: FeedsInit): Feeds {
         try {
           const frame = unpack.take(message)
           if (frame === null) reading.credit(message.payload.length)
+          else if (looks > 0) waiting.push({ frame, credit: message.payload.length })
           else arrived(feed, reading, frame, message.payload.length)
         } catch (error) {
           fail(error as Error)
         }
       },
       resumed({ last, delivered }) {
-        if (!over && feed.reading === reading && last < delivered) init.rewound(last, delivered)
+        if (over || feed.reading !== reading) return
+        if (last < delivered) init.rewound(last, delivered)
+        else look()
       },
       failed: (error) => {
         if (feed.reading === reading) fail(error)
@@ -251,6 +274,8 @@ export function createFeeds(init: FeedsInit): Feeds {
       if (at === feed.frames.length) return
       follower.open = feed.frames.length - at - 1
       drop(feed)
+      // Where everything that may be delivered is, nothing more arrives: this is the moment to part.
+      if (feed.bytes >= init.window / 2) split(feed)
       resume(feed)
     },
     leave(processor) {

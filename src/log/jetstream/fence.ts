@@ -76,8 +76,8 @@ export interface Fence {
 const replyDeadline = 5_000
 const firstPause = 20
 const longestPause = 1_000
-/** A stale read can look like a rewound log: it must be seen this often. */
-const rewindReads = 4
+/** A stale read can look like a rewound log: it must be seen this often, for some three seconds. */
+const rewindReads = 8
 
 export function createFence(init: FenceInit): Fence {
   const { world, stream, owner, place, planted = [] } = init

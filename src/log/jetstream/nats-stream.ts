@@ -99,6 +99,13 @@ export function createNatsStream(
       throw refusal(stream, answer.error)
     },
 
+    async at(sequence, deadlineMs) {
+      const answer = await call<StoredJson>(`STREAM.MSG.GET.${stream}`, { seq: sequence }, deadlineMs)
+      if (answer.ok) return storedOf(answer.value)
+      if (answer.error.errCode === NO_MESSAGE) return null
+      throw refusal(stream, answer.error)
+    },
+
     async subjects(filter, deadlineMs) {
       const { state } = await info({ subjects_filter: filter }, deadlineMs, SLOW_MS)
       return Object.keys(state.subjects ?? {}).slice(0, MAX_SUBJECTS)

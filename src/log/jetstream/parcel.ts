@@ -95,7 +95,8 @@ export function unpacker(): Unpacker {
   }
 }
 
-function parcelOf({ headers, subject, sequence }: StoredMessage): Parcel {
+/** @throws TroupeError `log-corrupt` */
+export function parcelOf({ headers, subject, sequence }: StoredMessage): Parcel {
   const source = headers['T-S']
   const mark = headers['T-M']
   const previous = headers['T-P']

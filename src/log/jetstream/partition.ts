@@ -12,13 +12,14 @@ import { comparePositions, type Position } from '../../event/position.js'
 import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
-import { type DeliveredFrame, type FrameMark, laneKey } from '../log.js'
+import { advanceLanes } from '../lanes.js'
+import type { DeliveredFrame, FrameMark } from '../log.js'
 import { createFeeds } from './feeds.js'
 import { type Checkpointed, createFence, type FenceFigures, toLogError } from './fence.js'
 import { processorOf, type StreamNames } from './names.js'
-import type { ArrivedFrame } from './parcel.js'
+import { type ArrivedFrame, parcelOf } from './parcel.js'
 import type { StoredMessage, StreamPort } from './port.js'
-import { decodeProcessor, encodeProcessor, firstProcessor, type StoredProcessor } from './stored.js'
+import { decodeProcessor, encodeProcessor, type FrameMarks, firstProcessor, type StoredProcessor } from './stored.js'
 import { createTrim } from './trim.js'
 
 export interface PartitionLogInit {
@@ -61,6 +62,8 @@ export interface PartitionLog {
   finished(processor: string, sequence: number): void
   /** A processor has stopped for good: nobody waits for it. */
   halted(processor: string): void
+  /** Resolves when a read has shown that no other owner has sealed; fails this owner where one has. */
+  stillOwns(): Promise<void>
   /** Writes a checkpoint now, if there is something to write. Resolves when it is stored. */
   checkpoint(): Promise<void>
   /** Delivers nothing more, waits within the deadline for what was delivered, writes the last checkpoint, ends. */
@@ -98,8 +101,11 @@ interface Following {
   marks: Record<string, FrameMark>
   /** Sequence of the stream up to which everything is finished. */
   sequence: number
+  /** It reads everything retained again, some of which a late purge may take away meanwhile: that is no gap. */
+  anew: boolean
   /** As it was last stored. */
   stored: number
+  storedMarks: FrameMarks
   dirty: boolean
   halted: boolean
   attached: boolean
@@ -122,14 +128,16 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   const fence = createFence({ world, stream, owner, place, planted })
   const frames = names.frames(scope, partition)
   const following = new Map<string, Following>()
-  /** Sequences of those that left. */
-  let departed = new Map<string, number>()
+  /** Checkpoints of those that left. */
+  let departed = new Map<string, StoredProcessor>()
   let commits = 0
   let finishedBytes = 0
   let checkpointTimer: Timer | null = null
   let departedTimer: Timer | null = null
   let writing: Promise<void> | null = null
   let over = false
+  /** The history that was read is lost; nothing of it is finished any more. */
+  let left = false
   let closing: (() => void) | null = null
   const trim = createTrim({
     world,
@@ -139,8 +147,10 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     subject: frames,
     holdback: init.holdback,
     retain: init.retain,
-    stillStands: async () => {
-      for (const { subject } of following.values()) if (!(await fence.stillStands(subject))) return false
+    async stillStands(sequence, marks) {
+      if (!(await stillStands())) return false
+      const found = await whatStands(sequence, marks)
+      if (found === 'other') throw lostTail(sequence, sequence)
       return true
     },
     failed: fail,
@@ -152,9 +162,24 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     place,
     window: init.window,
     deliver: (name, arrived) => give(following.get(name)!, arrived),
-    rewound: (last, delivered) => fail(lostTail(last, delivered)),
-    failed: fail,
+    rewound: (last, delivered) => void leaveHistory(lostTail(last, delivered)),
+    resumed: lookBack,
+    failed: (error) => void leaveGap(error),
   })
+
+  async function stillStands(): Promise<boolean> {
+    for (const { subject } of following.values()) if (!(await fence.stillStands(subject))) return false
+    return true
+  }
+
+  async function stillOwns(): Promise<void> {
+    try {
+      while (!over && !(await stillStands())) await new Promise<void>((resolve) => world.setTimer(250, resolve))
+    } catch (error) {
+      fail(error)
+      throw error
+    }
+  }
 
   function fail(error: unknown): void {
     if (over) return
@@ -182,6 +207,84 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     })
   }
 
+  // Lost tails -----------------------------------------------------------------------------------------------------
+
+  /** Whether the frame that was read at a sequence stands there. `gone`: nothing does; it was trimmed, or lost. */
+  async function whatStands(sequence: number, marks: FrameMarks): Promise<'same' | 'other' | 'gone'> {
+    if (sequence === 0) return 'same'
+    const found = await stream.at(sequence, replyDeadline)
+    if (found === null) return 'gone'
+    if (found.subject !== frames) return 'other'
+    const { source, mark } = parcelOf(found)
+    const known = marks[source]
+    // Who started at the newest frame knows no mark yet.
+    if (known === undefined) return Object.keys(marks).length === 0 ? 'same' : 'other'
+    return comparePositions(mark, known) === 0 ? 'same' : 'other'
+  }
+
+  /** Whether the log up to a sequence is, as far as can be seen, the one that was read. */
+  async function isAsRead(sequence: number, marks: FrameMarks): Promise<boolean> {
+    const found = await whatStands(sequence, marks)
+    if (found !== 'gone') return found === 'same'
+    // What was trimmed is trimmed as a whole: something that stands below was never seen.
+    const first = await firstRetained()
+    return first === 0 || first > sequence
+  }
+
+  async function lookBack(delivered: number, marks: FrameMarks): Promise<boolean> {
+    for (let attempt = 0; !over; attempt++)
+      try {
+        if (await isAsRead(delivered, marks)) return true
+        await leaveHistory(lostTail(delivered, delivered))
+        return false
+      } catch (error) {
+        if (attempt >= 10) throw error
+        await sleep(200)
+      }
+    return false
+  }
+
+  /**
+   * What was finished in a history that is lost may already stand in checkpoints, whose own sequence survived. Their
+   * positions are true; their marks and sequences are of frames that are no more, and would hide those that stand there now.
+   */
+  async function leaveHistory(error: TroupeError): Promise<void> {
+    if (over || left) return
+    left = true
+    feeds.stop()
+    try {
+      await checkpoint()
+    } catch (other) {
+      fail(other)
+      return
+    }
+    fail(error)
+  }
+
+  /** A successor trims what it has finished: to its predecessor that looks like a gap. */
+  async function leaveGap(error: Error): Promise<void> {
+    const [first] = following.values()
+    try {
+      for (let attempt = 0; attempt < 10 && !over && first !== undefined; attempt++) {
+        if (await fence.stillStands(first.subject)) break
+        await sleep(200)
+      }
+      for (const one of following.values())
+        if (one.anew || (await whatStands(one.sequence, one.marks)) === 'other') {
+          await leaveHistory(lostTail(one.sequence, one.sequence))
+          return
+        }
+    } catch (other) {
+      fail(other)
+      return
+    }
+    fail(error)
+  }
+
+  function sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => world.setTimer(ms, resolve))
+  }
+
   // Opening --------------------------------------------------------------------------------------------------------
 
   async function open(): Promise<void> {
@@ -204,9 +307,49 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       }),
     )
     await lookForDeparted()
-    for (const one of following.values()) feeds.follow(one.name, one.sequence, one.marks)
+    for (const one of following.values()) {
+      await enterHistory(one)
+      feeds.follow(one.name, one.sequence, one.marks)
+    }
     noteTrim()
     schedule()
+  }
+
+  /** A checkpoint may speak of frames that the log has lost since: then everything that it retains is read, and placed by its positions. */
+  async function enterHistory(one: Following): Promise<void> {
+    if (await isAsRead(one.sequence, one.marks)) return
+    log.warn(
+      { partition: `${scope}.${partition}`, processor: one.name, sequence: one.sequence },
+      'the checkpoint speaks of frames that the log has lost: everything retained is read again',
+    )
+    one.anew = true
+    one.marks = {}
+    one.sequence = 0
+    one.stored = 0
+    one.storedMarks = {}
+    one.dirty = true
+  }
+
+  /** Sequence of the first frame; 0 where there is none. */
+  async function firstRetained(): Promise<number> {
+    if ((await stream.last(frames, replyDeadline)) === null) return 0
+    return await new Promise((resolve, reject) => {
+      const late = world.setTimer(replyDeadline, () => done(new Error('the first frame could not be read in time')))
+      const done = (result: number | Error) => {
+        late.cancel()
+        reading.stop()
+        if (result instanceof Error) reject(result)
+        else resolve(result)
+      }
+      const reading = stream.read({
+        subject: frames,
+        from: 1,
+        window: 1,
+        message: ({ sequence }) => done(sequence),
+        resumed: () => {},
+        failed: done,
+      })
+    })
   }
 
   function follow(name: string, subject: string, stored: StoredProcessor): Following {
@@ -216,7 +359,9 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       lanes: { ...stored.lanes },
       marks: { ...stored.marks },
       sequence: stored.sequence,
+      anew: stored.sequence === 0 && Object.keys(stored.lanes).length > 0,
       stored: stored.sequence,
+      storedMarks: stored.marks,
       dirty: false,
       halted: false,
       attached: false,
@@ -227,12 +372,12 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   }
 
   async function lookForDeparted(): Promise<void> {
-    const found = new Map<string, number>()
+    const found = new Map<string, StoredProcessor>()
     for (const subject of await stream.subjects(names.processorsOf(scope, partition), replyDeadline)) {
       const name = processorOf(subject)
       if (following.has(name)) continue
       const message = await stream.last(subject, replyDeadline)
-      if (message !== null) found.set(name, decodeProcessor(message.payload, subject).sequence)
+      if (message !== null) found.set(name, decodeProcessor(message.payload, subject))
     }
     if (found.size > 0 && departed.size === 0)
       log.warn(
@@ -272,17 +417,14 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
 
   function finished(name: string, number: number): void {
     const one = following.get(name)
-    if (one === undefined || over || number <= one.done || number > one.given) return
+    if (one === undefined || over || left || number <= one.done || number > one.given) return
     let count = 0
     while (count < one.pending.length && one.pending[count]!.number <= number) count++
     const gone = one.pending.splice(0, count)
     one.done = number
     for (const { frame } of gone) {
       const header = readFrameHeader(Buffer.from(frame.memory), frame.offset)
-      advance(one.lanes, laneKey(frame.source, header.lane.lane), {
-        epoch: header.lane.epoch,
-        position: header.lane.ordered === false ? frame.mark : header.last,
-      })
+      advanceLanes(one.lanes, header, frame.mark)
       one.marks[frame.source] = frame.mark
       one.sequence = frame.sequence
       finishedBytes += frame.length
@@ -319,15 +461,21 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   }
 
   async function write(): Promise<void> {
+    if (left)
+      for (const one of following.values()) {
+        one.marks = {}
+        one.sequence = 0
+        one.dirty = true
+      }
     const dirty = [...following.values()].filter((one) => one.dirty)
     if (dirty.length === 0) return
     finishedBytes = 0
     const number = ++commits
     const checkpoints: Checkpointed[] = []
-    const sequences: number[] = []
+    const reached: Pick<Following, 'stored' | 'storedMarks'>[] = []
     for (const one of dirty) {
       one.dirty = false
-      sequences.push(one.sequence)
+      reached.push({ stored: one.sequence, storedMarks: { ...one.marks } })
       checkpoints.push({ subject: one.subject, payload: encodeProcessor(stateOf(one, number)) })
     }
     try {
@@ -336,7 +484,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       if (!over) fail(error)
       return
     }
-    for (const [index, one] of dirty.entries()) one.stored = sequences[index]!
+    for (const [index, one] of dirty.entries()) Object.assign(one, reached[index])
     noteTrim()
   }
 
@@ -355,10 +503,11 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   /** Behind the slowest checkpoint of all that have one here, those that left too. */
   function noteTrim(): void {
     if (over) return
-    let slowest = Number.POSITIVE_INFINITY
-    for (const one of following.values()) slowest = Math.min(slowest, one.stored)
-    for (const sequence of departed.values()) slowest = Math.min(slowest, sequence)
-    if (Number.isFinite(slowest)) trim.note(slowest)
+    let slowest: { readonly sequence: number; readonly marks: FrameMarks } | null = null
+    for (const { stored, storedMarks } of following.values())
+      if (slowest === null || stored < slowest.sequence) slowest = { sequence: stored, marks: storedMarks }
+    for (const one of departed.values()) if (slowest === null || one.sequence < slowest.sequence) slowest = one
+    if (slowest !== null) trim.note(slowest.sequence, slowest.marks)
   }
 
   return {
@@ -379,6 +528,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       feeds.leave(name)
       if (closing !== null && nothingPending()) closing()
     },
+    stillOwns,
     checkpoint,
     async close(deadlineMs) {
       if (over || closing !== null) return
@@ -426,14 +576,4 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
 
 function storedOf(message: StoredMessage | null, subject: string): StoredProcessor | null {
   return message === null ? null : decodeProcessor(message.payload, subject)
-}
-
-function advance(
-  lanes: Record<string, { epoch: bigint; position: Position }>,
-  lane: string,
-  at: { epoch: bigint; position: Position },
-): void {
-  const known = lanes[lane]
-  if (known === undefined || at.epoch > known.epoch) lanes[lane] = at
-  else if (at.epoch === known.epoch && comparePositions(at.position, known.position) > 0) lanes[lane] = at
 }

@@ -7,6 +7,7 @@ import type { Timer, World } from '../../world/world.js'
 import type { StreamNames } from './names.js'
 import type { ArrivedFrame } from './parcel.js'
 import type { StreamPort } from './port.js'
+import type { FrameMarks } from './stored.js'
 
 export interface TrimInit {
   readonly world: World
@@ -17,8 +18,11 @@ export interface TrimInit {
   readonly subject: string
   readonly holdback: number
   readonly retain: number
-  /** Whether the checkpoints of this owner still stand. Rejects where they do not. */
-  readonly stillStands: () => Promise<boolean>
+  /**
+   * Whether the checkpoints of this owner still stand, and what stands at this sequence is the frame that was finished there.
+   * Rejects where the log is not the one that was read; false where nobody answered.
+   */
+  readonly stillStands: (sequence: number, marks: FrameMarks) => Promise<boolean>
   readonly failed: (error: unknown) => void
   readonly planted: readonly string[]
 }
@@ -26,14 +30,15 @@ export interface TrimInit {
 export interface Trim {
   /** A frame was finished; with a replay window its age is remembered. */
   seen(frame: ArrivedFrame): void
-  /** Everything up to `sequence` is covered by checkpoints that are stored now. */
-  note(sequence: number): void
+  /** Everything up to `sequence` is covered by checkpoints that are stored now. `marks`: by source, of the last frames up to there. */
+  note(sequence: number, marks: FrameMarks): void
   readonly trimmedTo: number
   stop(): void
 }
 
 interface Allowed {
   readonly sequence: number
+  readonly marks: FrameMarks
   readonly since: number
 }
 
@@ -46,8 +51,8 @@ const mostPlaces = 4_096
 export function createTrim(init: TrimInit): Trim {
   const { world, stream, holdback, retain } = init
   /** Ascending in both. */
-  let allowed: Allowed[] = []
-  let places: Allowed[] = []
+  const allowed: Allowed[] = []
+  const places: Allowed[] = []
   let trimmedTo = 0
   let timer: Timer | null = null
   let over = false
@@ -60,18 +65,21 @@ export function createTrim(init: TrimInit): Trim {
     if (list.length > mostPlaces) for (let at = 0; at < list.length - 1; at++) list.splice(at, 1)
   }
 
-  function due(): number {
-    const now = world.monotonic()
-    let sequence = 0
+  /** The last of a list that is old enough; those before it are forgotten. */
+  function oldest(list: Allowed[], age: number): Allowed | null {
+    const until = world.monotonic() - age
     let count = 0
-    while (count < allowed.length && allowed[count]!.since + holdback <= now) sequence = allowed[count++]!.sequence
-    if (count > 1) allowed = allowed.slice(count - 1)
-    if (retain === 0) return sequence
-    let old = 0
-    count = 0
-    while (count < places.length && places[count]!.since + retain <= now) old = places[count++]!.sequence
-    if (count > 1) places = places.slice(count - 1)
-    return Math.min(sequence, old)
+    while (count < list.length && list[count]!.since <= until) count++
+    if (count > 1) list.splice(0, count - 1)
+    return count === 0 ? null : list[0]!
+  }
+
+  function due(): Allowed | null {
+    const covered = oldest(allowed, holdback)
+    if (retain === 0 || covered === null) return covered
+    const old = oldest(places, retain)
+    if (old === null) return null
+    return covered.sequence <= old.sequence ? covered : old
   }
 
   function schedule(): void {
@@ -89,15 +97,15 @@ export function createTrim(init: TrimInit): Trim {
   }
 
   async function purge(): Promise<void> {
-    const sequence = due()
-    if (sequence > trimmedTo && !over && (await mayTrim())) {
+    const one = due()
+    if (one !== null && one.sequence > trimmedTo && !over && (await mayTrim(one))) {
       try {
         await stream.purge(
           init.planted.includes('trim-by-stream-sequence') ? init.names.subjects[0]! : init.subject,
-          sequence + 1,
+          one.sequence + 1,
           purgeDeadline,
         )
-        trimmedTo = sequence
+        trimmedTo = one.sequence
       } catch (error) {
         init.log.debug({ subject: init.subject, error: String(error) }, 'the log could not be trimmed; tried again')
       }
@@ -106,10 +114,10 @@ export function createTrim(init: TrimInit): Trim {
   }
 
   /** A checkpoint that the servers had not synced may be gone by now, and other frames stand at its sequences. */
-  async function mayTrim(): Promise<boolean> {
+  async function mayTrim({ sequence, marks }: Allowed): Promise<boolean> {
     if (holdback === 0) return true
     try {
-      return (await init.stillStands()) && !over
+      return (await init.stillStands(sequence, marks)) && !over
     } catch (error) {
       init.failed(error)
       return false
@@ -118,11 +126,17 @@ export function createTrim(init: TrimInit): Trim {
 
   return {
     seen(frame) {
-      if (retain > 0) remember(places, { sequence: frame.sequence, since: world.monotonic() })
+      if (retain > 0)
+        remember(places, {
+          sequence: frame.sequence,
+          marks: { [frame.source]: frame.mark },
+          since: world.monotonic(),
+        })
     },
-    note(sequence) {
-      if (retain > 0 && places.length === 0) remember(places, { sequence, since: world.monotonic() })
-      remember(allowed, { sequence, since: world.monotonic() })
+    note(sequence, marks) {
+      const one = { sequence, marks, since: world.monotonic() }
+      if (retain > 0 && places.length === 0) remember(places, one)
+      remember(allowed, one)
       schedule()
     },
     get trimmedTo() {

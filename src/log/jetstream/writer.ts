@@ -159,8 +159,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       [subject],
       ([found], term) => {
         const known = found === null ? firstReader : decodeReader(found!.payload, subject)
-        const seconds = Math.floor(world.now() / 1000)
-        stored = { ...known, term, owner, commit: 0, run: Math.max(known.run + 1, seconds) }
+        stored = { ...known, term, owner, commit: 0, run: nextRun(known.run, world) }
         return [{ subject, payload: encodeReader(stored) }]
       },
       // Obligations are read up to here: nobody can write any behind it.
@@ -511,6 +510,19 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       streamLimit,
     }),
   }
+}
+
+const runRandom = 2 ** 20
+const highestSecond = 2 ** 32
+
+/**
+ * Higher than every run that the log knows, and unlike any that it may have lost with its tail: two runs of one second, or
+ * two that follow the same lost one, differ in what was drawn.
+ */
+function nextRun(known: number, world: World): number {
+  const seconds = Math.min(highestSecond, Math.floor(world.now() / 1000))
+  const second = Math.max(Math.floor(known / runRandom) + 1, seconds)
+  return second * runRandom + Math.floor(world.random() * runRandom)
 }
 
 /** The checkpoint in the stream is the last append: everything before it is stored, nothing behind it. */

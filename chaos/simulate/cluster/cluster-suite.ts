@@ -1,0 +1,224 @@
+/**
+ * The suite of the cluster: the real fence, writer, readings, partition log and router over models of the broker, the
+ * sources and the targets, under random faults. What is promised is in checker.ts and effects.ts.
+ */
+import { type SimulatedWorld, simulatedWorld } from '../../../src/world/simulated.js'
+import type { SeedResult, Suite } from '../suite.js'
+import { type Cluster, createCluster } from './cluster.js'
+import { type Unit, type UnitState, unitStates } from './unit.js'
+
+const faults = [
+  'crash',
+  'pause',
+  'cut',
+  'clock-jump',
+  'election',
+  'lost-tail',
+  'stale-leader',
+  'full-stream',
+  'lost-request',
+  'lost-reply',
+  'late-commit',
+  'refused',
+  'reading-cut',
+  'second-owner',
+  'hand-over',
+  'source-killed',
+  'processor-restarted',
+  'slow-processor',
+] as const
+type Fault = (typeof faults)[number]
+
+/** ms in which things happen, and in which everything must then come to rest. */
+const span = 16_000
+const rest = 60_000
+const changes = 260
+
+export const clusterSuite: Suite = {
+  name: 'cluster',
+  faults,
+  states: unitStates,
+  planted: [
+    'fence-on-the-wrong-message',
+    'blind-resend',
+    'confirm-on-receive',
+    'dedupe-by-high-water-mark',
+    'trim-by-stream-sequence',
+  ],
+  async prepare() {
+    process.on('unhandledRejection', (error) => {
+      unhandled.push(error)
+    })
+  },
+  run: (seed, options) => new Run(seed, options.planted).go(),
+}
+
+const unhandled: unknown[] = []
+
+class Run {
+  readonly #world: SimulatedWorld
+  readonly #cluster: Cluster
+  readonly #coverage: Record<string, Record<string, number>> = {}
+  readonly #trace: string[] = []
+  readonly #faultCount: number
+  #hash = 0x811c9dc5
+  #faults = 0
+
+  constructor(seed: number, planted: readonly string[]) {
+    this.#world = simulatedWorld(seed)
+    this.#cluster = createCluster({ world: this.#world, planted, note: (text) => this.#note(text) })
+    this.#faultCount = 12 + this.#world.pick(10)
+  }
+
+  async go(): Promise<SeedResult> {
+    const { checker } = this.#cluster
+    this.#write()
+    for (let i = 0; i < this.#faultCount; i++) this.#at(() => this.#aim())
+    await this.#until(() => false, span)
+    this.#note('everything comes to rest')
+    this.#cluster.settle()
+    await this.#until(() => this.#cluster.unsettled() === null, rest)
+    const left = this.#cluster.unsettled()
+    if (left !== null && checker.violations.length === 0) checker.violation(`after ${rest} ms of rest: ${left}`)
+    for (const error of unhandled.splice(0)) checker.violation(`a promise was rejected and nobody looked: ${error}`)
+    for (const text of checker.violations) this.#note(text)
+    return {
+      messages: this.#cluster.messages(),
+      faults: this.#faults,
+      coverage: this.#coverage,
+      violations: checker.violations,
+      digest: (this.#hash >>> 0).toString(16),
+      trace: () => this.#trace,
+    }
+  }
+
+  #note(text: string): void {
+    const line = `${this.#world.monotonic().toFixed(1).padStart(9)} ${text}`
+    this.#trace.push(line)
+    for (let i = 0; i < line.length; i++) this.#hash = Math.imul(this.#hash ^ line.charCodeAt(i), 0x01000193)
+  }
+
+  #at(run: () => void): void {
+    this.#world.setTimer(100 + this.#world.random() * (span - 600), run)
+  }
+
+  /** The writers of the sources: single changes, transactions, and now and then a large one. */
+  #write(): void {
+    const { slot, group } = this.#cluster
+    const key = (): number => this.#world.pick(12)
+    for (let written = 0; written < changes; ) {
+      const size = this.#world.random() < 0.06 ? 12 : 1 + this.#world.pick(3)
+      const keys = Array.from({ length: size }, key)
+      written += size
+      if (this.#world.random() < 0.5) this.#at(() => slot.commit(keys))
+      else this.#at(() => keys.forEach((one) => void group.add(one)))
+    }
+  }
+
+  /** Looks often enough that time passes in small steps. */
+  async #until(done: () => boolean, ms: number): Promise<void> {
+    let over = false
+    let reached = false
+    const end = this.#world.monotonic() + ms
+    const look = (): void => {
+      reached = done()
+      over = reached || this.#world.monotonic() >= end
+      if (!over) this.#world.setTimer(Math.min(200, end - this.#world.monotonic()), look)
+    }
+    look()
+    await this.#world.run(() => over)
+  }
+
+  /** Waits a little for the state that was chosen, so that the rare ones are hit too. */
+  #aim(): void {
+    const fault = faults[this.#world.pick(faults.length)]!
+    const wanted = unitStates[this.#world.pick(unitStates.length)]!
+    if (wanted === 'handing-over') this.#provoke((unit) => this.#cluster.handOver(unit))
+    if (wanted === 'sealing') this.#provoke((unit) => this.#cluster.start(unit.resource))
+    this.#wait(fault, wanted, 150)
+  }
+
+  #provoke(what: (unit: Unit) => void): void {
+    const able = this.#able()
+    if (able.length > 0) what(able[this.#world.pick(able.length)]!)
+  }
+
+  #able(): Unit[] {
+    return this.#cluster.units().filter(({ life }) => life.node.up && !life.node.paused)
+  }
+
+  #wait(fault: Fault, wanted: UnitState, tries: number): void {
+    const able = this.#able()
+    const there = able.filter((unit) => unit.state() === wanted)
+    const from = there.length > 0 ? there : tries === 0 ? able : []
+    if (from.length > 0) this.#inflict(fault, from[this.#world.pick(from.length)]!)
+    else if (tries > 0) this.#world.setTimer(2, () => this.#wait(fault, wanted, tries - 1))
+  }
+
+  #inflict(fault: Fault, unit: Unit): void {
+    const state = unit.state()
+    this.#faults++
+    const row = this.#coverage[fault] ?? {}
+    this.#coverage[fault] = row
+    row[state] = (row[state] ?? 0) + 1
+    this.#note(`fault ${fault} while ${unit.resource} of ${unit.owner} is ${state}`)
+    this.#carryOut(fault, unit)
+  }
+
+  #carryOut(fault: Fault, unit: Unit): void {
+    const { node } = unit.life
+    const { broker, slot, group } = this.#cluster
+    const ms = (least: number, most: number): number => least + this.#world.random() * (most - least)
+    switch (fault) {
+      case 'crash':
+        this.#cluster.crash(node)
+        return
+      case 'pause':
+        this.#cluster.pause(node, ms(100, 4_000))
+        return
+      case 'cut':
+        node.cutUntil = this.#world.monotonic() + ms(50, 3_000)
+        if (this.#world.random() < 0.7) broker.cutReadings(node.name)
+        return
+      case 'clock-jump':
+        node.jump(ms(-600_000, 600_000))
+        return
+      case 'election':
+        broker.elect(false)
+        return
+      case 'lost-tail':
+        this.#note(`${broker.elect(this.#cluster.lazy)} messages are lost`)
+        return
+      case 'stale-leader':
+        broker.beStale(ms(50, 600))
+        return
+      case 'full-stream':
+        broker.fill(ms(100, 2_000))
+        return
+      case 'lost-request':
+      case 'lost-reply':
+      case 'late-commit':
+      case 'refused':
+        broker.doom(node.name, fault)
+        return
+      case 'reading-cut':
+        broker.cutReadings(node.name)
+        return
+      case 'second-owner':
+        this.#cluster.start(unit.resource)
+        return
+      case 'hand-over':
+        this.#cluster.handOver(unit)
+        return
+      case 'source-killed':
+        unit.resource === 'reader.group' ? group.kill() : slot.kill()
+        return
+      case 'processor-restarted':
+        if (!unit.disturb()) unit.kill()
+        return
+      case 'slow-processor':
+        unit.slow(20)
+        this.#world.setTimer(ms(200, 3_000), () => unit.slow(1))
+    }
+  }
+}

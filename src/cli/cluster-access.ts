@@ -1,0 +1,38 @@
+/** What the commands on a cluster share: its option, the way to it, and how they answer. */
+
+import { type ClusterAccess, withCluster } from '../operator/cluster/connect.js'
+import { loadPipeline } from '../pipeline/load.js'
+import { TroupeError } from '../world/error.js'
+import { realWorld } from '../world/real.js'
+import { terminalLogger } from './log.js'
+
+export interface ClusterFlags {
+  readonly cluster: string
+  readonly json?: boolean
+}
+
+export const clusterOption = [
+  '--cluster <servers>',
+  'NATS servers of the cluster (nats://a:4222,nats://b:4222)',
+] as const
+
+export interface Answer {
+  readonly value: unknown
+  readonly lines: readonly string[]
+}
+
+/** Connects, works, prints. */
+export async function onCluster(
+  file: string,
+  flags: ClusterFlags,
+  work: (access: ClusterAccess) => Promise<Answer>,
+): Promise<void> {
+  const definition = await loadPipeline(file)
+  const log = terminalLogger('error', (line) => void process.stderr.write(`${line}\n`))
+  const { value, lines } = await withCluster(definition, flags.cluster, { world: realWorld, log }, work)
+  process.stdout.write(`${flags.json === true ? JSON.stringify(value, null, 2) : lines.join('\n')}\n`)
+}
+
+export function usage(message: string, remedy: string): TroupeError {
+  return new TroupeError({ code: 'usage', message, remedy, exitCode: 2 })
+}

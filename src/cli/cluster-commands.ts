@@ -1,0 +1,130 @@
+/** The commands on a whole cluster, from any machine that reaches its NATS servers. */
+import { Argument, Command } from 'commander'
+import type { ClusterAccess } from '../operator/cluster/connect.js'
+import { TroupeError } from '../world/error.js'
+import { type Answer, type ClusterFlags, clusterOption, onCluster, usage } from './cluster-access.js'
+import { clusterLines, retirementLines, whyLines } from './cluster-text.js'
+
+/** `troupe status FILE --cluster`. */
+export async function statusOfCluster(file: string | undefined, flags: ClusterFlags): Promise<void> {
+  if (file === undefined)
+    throw usage('the status of a cluster needs the pipeline’s file', 'troupe status FILE --cluster SERVERS')
+  const { clusterStatus } = await import('../operator/cluster/status.js')
+  await onCluster(file, flags, async (access) => {
+    const status = await clusterStatus(access)
+    return { value: status, lines: clusterLines(status) }
+  })
+}
+
+export function drainCommand(): Command {
+  return clusterCommand('drain', 'let a node of a cluster give everything away and take nothing')
+    .argument('<node>', 'its name')
+    .argument('<file>', 'the pipeline')
+    .option('--undo', 'let it take part again')
+    .action(async (node: string, file: string, flags: ClusterFlags & { readonly undo?: boolean }) => {
+      const { mustBeKnown } = await import('../operator/cluster/orders.js')
+      const { keys } = await import('../membership/keys.js')
+      const undo = flags.undo === true
+      await onCluster(file, flags, async (access) => {
+        if (!undo) await mustBeKnown(access, node)
+        return order(access, keys.drain(node), !undo, `node ${node} ${undo ? 'takes part again' : 'is drained'}`)
+      })
+    })
+}
+
+export function pauseCommand(): Command {
+  return pausing('pause', 'let nobody in a cluster work, until it is resumed', true)
+}
+
+export function resumeCommand(): Command {
+  return pausing('resume', 'let a cluster work again that was paused', false)
+}
+
+export function rollingCommand(): Command {
+  return clusterCommand('rolling', 'a rolling upgrade: nothing moves for balance, and who comes back gets back')
+    .argument('<file>', 'the pipeline')
+    .addArgument(new Argument('<state>', 'on or off').choices(['on', 'off']))
+    .action(async (file: string, state: 'on' | 'off', flags: ClusterFlags) => {
+      const { keys } = await import('../membership/keys.js')
+      const on = state === 'on'
+      await onCluster(file, flags, async (access) =>
+        order(access, keys.rolling, on, on ? 'a rolling upgrade is under way' : 'no rolling upgrade is under way'),
+      )
+    })
+}
+
+export function retireCommand(): Command {
+  return clusterCommand('retire', 'remove the checkpoints of a processor that left the pipeline: it pins the log')
+    .argument('<processor>', 'its name')
+    .argument('<file>', 'the pipeline, without it')
+    .option('--yes', 'do it; without this, what would be lost is said')
+    .action(async (processor: string, file: string, flags: ClusterFlags & { readonly yes?: boolean }) => {
+      const { planRetirement, retire } = await import('../operator/cluster/retire.js')
+      await onCluster(file, flags, async (access) => {
+        const planned = await planRetirement(access, processor)
+        const { retirement } = planned
+        const lines = retirementLines(retirement)
+        if (flags.yes !== true)
+          throw new TroupeError({
+            code: 'not-confirmed',
+            message: ['nothing was removed. It would be:', ...lines].join('\n'),
+            place: `processor ${processor}`,
+            remedy: 'say --yes to remove its checkpoints for good',
+            exitCode: 2,
+          })
+        await retire(access, planned)
+        return { value: { ...retirement, retired: true }, lines: [...lines, `processor ${processor} is retired`] }
+      })
+    })
+}
+
+export function whyCommand(): Command {
+  return clusterCommand('why', 'why a partition or reader of a cluster is where it is')
+    .argument('<resource>', 'key.3, part.key.3 or reader.db')
+    .argument('<file>', 'the pipeline')
+    .action(async (resource: string, file: string, flags: ClusterFlags) => {
+      const { whyThere } = await import('../operator/cluster/explain.js')
+      await onCluster(file, flags, async (access) => {
+        const answer = await whyThere(access, resource)
+        return { value: answer, lines: whyLines(answer) }
+      })
+    })
+}
+
+function pausing(name: 'pause' | 'resume', description: string, paused: boolean): Command {
+  return clusterCommand(name, description)
+    .argument('<file>', 'the pipeline')
+    .argument('[processor]', 'one processor: not in this version')
+    .action(async (file: string, processor: string | undefined, flags: ClusterFlags) => {
+      // The nodes would take the order and not act on it.
+      if (processor !== undefined)
+        throw new TroupeError({
+          code: 'not-in-this-version',
+          message: `troupe ${name} of one processor is not in this version`,
+          remedy: 'leave the processor away: the whole pipeline can be paused',
+          exitCode: 2,
+        })
+      const { keys } = await import('../membership/keys.js')
+      await onCluster(file, flags, async (access) =>
+        order(
+          access,
+          keys.pausePipeline,
+          paused,
+          paused ? `pipeline ${access.definition.name} is paused` : `pipeline ${access.definition.name} goes on`,
+        ),
+      )
+    })
+}
+
+async function order(access: ClusterAccess, key: string, on: boolean, text: string): Promise<Answer> {
+  const { giveOrder, withdrawOrder } = await import('../operator/cluster/orders.js')
+  const change = await (on ? giveOrder(access, key) : withdrawOrder(access, key))
+  return { value: change, lines: [change.changed ? text : `${text} (it was so already)`] }
+}
+
+function clusterCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .requiredOption(...clusterOption)
+    .option('--json', 'as JSON')
+}

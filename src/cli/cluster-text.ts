@@ -1,0 +1,107 @@
+/** What a cluster says, for a person. */
+import type { WhyAnswer } from '../operator/cluster/explain.js'
+import type { Retirement } from '../operator/cluster/retire.js'
+import type { ClusterStatus, OwnerLine, PartitionLine } from '../operator/cluster/status.js'
+import { bytesText } from '../pipeline/explain-text.js'
+import { countText, elapsedText, tableLines } from './format.js'
+
+export function clusterLines(status: ClusterStatus): string[] {
+  const { log, departed, problems } = status
+  const age = (at: number | null): string =>
+    at === null ? 'none yet' : `${elapsedText(Math.max(0, status.at - at))} ago`
+  const used =
+    log.limitBytes === null || log.used === null
+      ? 'no limit'
+      : `of ${bytesText(log.limitBytes)}, ${(100 * log.used).toFixed(log.used < 0.1 ? 1 : 0)} %`
+  return [
+    `${status.pipeline}  ${status.nodes.filter(({ state }) => state !== 'lost').length} nodes  durability ${status.durability}, holdback ${elapsedText(status.holdbackMs)}`,
+    ...ordersLines(status),
+    ...tableLines(
+      status.nodes.map(({ node, state, version, beatAgeMs, holds }) => [
+        `node ${node}`,
+        state,
+        `version ${version}`,
+        `beat ${elapsedText(beatAgeMs)} ago`,
+        `holds ${holds.length === 0 ? 'nothing' : holds.join(' ')}`,
+      ]),
+    ),
+    ...tableLines(
+      status.readers.map((line) => [
+        `reader ${line.source}`,
+        ownerText(line),
+        termText(line),
+        `checkpoint ${age(line.checkpointAt)}`,
+      ]),
+    ),
+    ...tableLines(
+      status.partitions.map((line) => [
+        `partition ${line.set}.${line.partition}`,
+        ownerText(line),
+        termText(line),
+        `${countText(line.frames.retained)} frames retained`,
+        ...line.processors.map((one) => `${lagText(one)}, checkpoint ${age(one.checkpointAt)}`),
+      ]),
+    ),
+    `  log ${bytesText(log.bytes)} ${used}, ${countText(log.messages)} messages`,
+    ...departed.map(
+      ({ processor, partitions, sequence }) =>
+        `  processor ${processor} left the pipeline: it pins the log behind ${sequence} in ${partitions.join(', ')} until \`troupe retire ${processor}\``,
+    ),
+    ...problems.map((problem) => `  ignored ${problem}`),
+  ]
+}
+
+function ordersLines({ orders }: ClusterStatus): string[] {
+  const said = [
+    ...(orders.paused ? ['the pipeline is paused'] : []),
+    ...(orders.rolling ? ['a rolling upgrade is under way'] : []),
+    ...orders.draining.map((node) => `node ${node} is drained`),
+    ...orders.pausedProcessors.map((processor) => `processor ${processor} is paused`),
+  ]
+  return said.length === 0 ? [] : [`  orders: ${said.join(', ')}`]
+}
+
+function ownerText({ node, lease, leaseRevision }: OwnerLine): string {
+  return node === null ? `nobody (${lease})` : `${node} (lease ${leaseRevision})`
+}
+
+function termText({ term }: OwnerLine): string {
+  return term === 0 ? 'never owned' : `term ${term}`
+}
+
+function lagText({ processor, sequence, lag }: PartitionLine['processors'][number]): string {
+  if (sequence === null) return `${processor} has not begun`
+  return lag === 0 ? `${processor} is through` : `${processor} at ${sequence}, ${countText(lag)} behind`
+}
+
+export function retirementLines({ processor, partitions }: Retirement): string[] {
+  return tableLines(
+    partitions.map(({ partition, sequence, at, retained, unfinished }) => [
+      `${processor} in ${partition}`,
+      `finished up to ${sequence}`,
+      at === 0 ? '' : `at ${new Date(at).toISOString()}`,
+      `${countText(retained)} frames retained`,
+      unfinished ? 'has not finished them: they are lost to it' : 'has finished all of them',
+    ]),
+  )
+}
+
+export function whyLines({ owner, death, explanation }: WhyAnswer): string[] {
+  const { desired, why, hold, standing, candidates } = explanation
+  return [
+    `${owner.resource}  ${ownerText(owner)}${death === null ? '' : `: ${death}`}, lease revision ${owner.leaseRevision}, ${termText(owner)}`,
+    `  desired ${desired ?? 'nobody'}: ${why}${hold === null ? '' : `; no voluntary moves: ${hold}`}`,
+    ...(standing.to === undefined ? [] : [`  released to ${standing.to}`]),
+    ...(standing.home === undefined ? [] : [`  home ${standing.home}`]),
+    ...tableLines(
+      candidates.map(({ node, state, score, weight, load, bounds, avoided }) => [
+        node,
+        state,
+        `score ${score.toFixed(3)}`,
+        `weight ${weight}`,
+        `is to hold ${load} of ${bounds.least} to ${bounds.most}`,
+        avoided ? 'could not keep it running' : '',
+      ]),
+    ),
+  ]
+}

@@ -1,0 +1,89 @@
+/**
+ * What all nodes of a pipeline must agree on, kept in its stream: the protocol and the number of partitions of each set.
+ * The first node writes it; whoever comes with another is refused.
+ */
+import { TroupeError } from '../../world/error.js'
+import type { World } from '../../world/world.js'
+import type { PartitionSet } from '../log.js'
+import type { StreamNames } from './names.js'
+import type { StreamPort } from './port.js'
+
+interface Layout {
+  readonly version: 1
+  readonly protocol: number
+  readonly sets: Readonly<Record<string, number>>
+}
+
+const deadline = 15_000
+const attempts = 20
+
+/**
+ * Sets may come; none may change its number of partitions, which would send keys to other checkpoints.
+ * @throws TroupeError `cluster-layout`, `cluster-protocol`, exit code 2
+ */
+export async function agreeOnLayout(
+  stream: StreamPort,
+  names: StreamNames,
+  sets: readonly PartitionSet[],
+  { protocol, pipeline, world }: { readonly protocol: number; readonly pipeline: string; readonly world: World },
+): Promise<void> {
+  const place = `pipeline ${pipeline}`
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const found = await stream.last(names.layout, deadline)
+    const known = found === null ? null : (JSON.parse(Buffer.from(found.payload).toString('utf8')) as Layout)
+    if (known !== null && known.protocol !== protocol)
+      throw new TroupeError({
+        code: 'cluster-protocol',
+        message: `the log was written under protocol ${known.protocol}; this version speaks ${protocol}`,
+        place,
+        remedy: 'run the version that the other nodes run',
+        exitCode: 2,
+        permanent: true,
+      })
+    const wanted: Record<string, number> = { ...known?.sets }
+    for (const { name, partitions } of sets) {
+      const before = wanted[name]
+      if (before !== undefined && before !== partitions)
+        throw new TroupeError({
+          code: 'cluster-layout',
+          message: `the log has ${before} partitions in set ${name}, this pipeline ${partitions}: another pipeline of this name, or a changed \`partitions\``,
+          place,
+          remedy: `give the pipeline another name, or set partitions: ${before}; a change of the number needs an empty log`,
+          exitCode: 2,
+          permanent: true,
+        })
+      wanted[name] = partitions
+    }
+    if (known !== null && sets.every(({ name }) => known.sets[name] !== undefined)) return
+    const layout: Layout = { version: 1, protocol, sets: wanted }
+    const outcome = await stream.commit(
+      [
+        {
+          subject: names.layout,
+          payload: Buffer.from(JSON.stringify(layout)),
+          expect: found?.sequence ?? 0,
+          rollup: true,
+        },
+      ],
+      deadline,
+    )
+    if (outcome.kind === 'committed') return
+    if (outcome.kind === 'misconfigured')
+      throw new TroupeError({
+        code: 'log-misconfigured',
+        message: `the layout cannot be written: ${outcome.why}`,
+        place,
+        remedy: 'compare the stream and the permissions with docs/nats.md',
+        exitCode: 2,
+        permanent: true,
+      })
+    // Somebody else came first, or nobody knows: look again.
+    await new Promise<void>((resolve) => world.setTimer(100, resolve))
+  }
+  throw new TroupeError({
+    code: 'log-silent',
+    message: 'the layout of the log could not be agreed on',
+    place,
+    remedy: 'look at the NATS servers',
+  })
+}

@@ -1,0 +1,101 @@
+/**
+ * The log of one partition in a cluster, as an actor with its own connection, on the thread of the partition's owner. It
+ * speaks to each consumer as the memory log does; each serves one processor.
+ */
+import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
+import type { LogMessage, OwnerMessage } from '../log.js'
+import { type ClusterAddress, openStream, ownerName } from './link.js'
+import { createPartitionLog, type PartitionLogInit } from './partition.js'
+
+export interface PartitionLogArgs
+  extends Pick<PartitionLogInit, 'scope' | 'partition' | 'processors' | 'checkpointInterval' | 'retain' | 'window'> {
+  readonly address: ClusterAddress
+}
+
+export type PartitionLogMessage =
+  | LogMessage
+  | { readonly type: 'alive' }
+  /** Ask: whether this owner can still commit; an owner that cannot ends instead of answering. */
+  | { readonly type: 'still-owner' }
+  /** Ask: delivers nothing more, waits for what was delivered, writes the last checkpoint. Then the unit may be stopped. */
+  | { readonly type: 'close'; readonly deadlineMs: number }
+
+interface Owner {
+  readonly ref: Ref<OwnerMessage>
+  readonly session: number
+}
+
+export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
+  { module: import.meta.url, export: 'partitionLog' },
+  async (context: ActorContext<PartitionLogMessage>, args) => {
+    const { world, log } = context
+    const { address, scope, partition } = args
+    const { link, stream, names } = await openStream(address, `part.${scope}.${partition}`, context, (error) =>
+      context.exit(error),
+    )
+    const owners = new Map<string, Owner>()
+    let sessions = 0
+    const machine = createPartitionLog({
+      ...args,
+      world,
+      log,
+      stream,
+      names,
+      owner: ownerName(address, world),
+      holdback: address.holdback,
+      deliver: (processor, frames) => owners.get(processor)?.ref.tell({ type: 'frames', frames }),
+      failed: (error) => context.exit(error),
+    })
+    try {
+      await machine.open()
+    } catch (error) {
+      await link.close()
+      throw error
+    }
+    link.connection.subscribe(names.hurry, { callback: () => void machine.checkpoint() })
+
+    /** What a consumer says counts while it is the one that attached last. */
+    const isCurrent = (processor: string, session: number) => owners.get(processor)?.session === session
+
+    return {
+      receive(message) {
+        switch (message.type) {
+          case 'attach': {
+            const [name] = message.processors as [string]
+            const session = ++sessions
+            const ref = context.ref<OwnerMessage>(message.owner)
+            owners.set(name, { ref, session })
+            const { lanes, finished, frames } = machine.attach(name)
+            ref.tell({
+              type: 'attached',
+              token: message.token,
+              session,
+              processors: { [name]: { lanes, finished } },
+              frames,
+            })
+            return
+          }
+          case 'finished':
+            if (isCurrent(message.processor, message.session)) machine.finished(message.processor, message.sequence)
+            return
+          case 'halted':
+            for (const [name, { session }] of owners) if (session === message.session) machine.halted(name)
+            return
+          case 'close':
+            return machine.close(message.deadlineMs).then(() => true)
+          case 'alive':
+            return true
+          case 'still-owner':
+            return machine.stillOwns().then(() => true)
+          default:
+            return
+        }
+      },
+      async stop() {
+        await machine.close(0)
+        await link.close()
+      },
+      inspect: () => ({ ...machine.figures() }),
+    }
+  },
+)

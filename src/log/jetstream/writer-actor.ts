@@ -1,0 +1,84 @@
+/** The log of one reader in a cluster, as an actor with its own connection. It speaks to the reader as the memory log does. */
+import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
+import type { LogMessage, Opened, PartitionSet, ReaderMessage } from '../log.js'
+import { type ClusterAddress, openStream, ownerName } from './link.js'
+import { createLogWriter, type LogWriter } from './writer.js'
+
+export interface LogWriterArgs {
+  readonly address: ClusterAddress
+  readonly source: string
+  readonly sets: readonly PartitionSet[]
+  /** ms that a stop may take to store what was appended. */
+  readonly closeWithin: number
+}
+
+export type LogWriterMessage =
+  | LogMessage
+  /** Ask: proof of life. */
+  | { readonly type: 'alive' }
+
+export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
+  { module: import.meta.url, export: 'logWriter' },
+  async (context: ActorContext<LogWriterMessage>, args) => {
+    const { world, log } = context
+    const { address, source, sets } = args
+    const { link, stream, names, maxMessage } = await openStream(address, `reader.${source}`, context, (error) =>
+      context.exit(error),
+    )
+    let reader: Ref<ReaderMessage> | null = null
+    let writer: LogWriter | null = null
+
+    /** For each reader a new one: what the reader before it still had under way is fenced by the seal. */
+    async function openFor(path: string): Promise<Opened> {
+      await writer?.close(0)
+      reader = context.ref(path)
+      const own = createLogWriter({
+        world,
+        log,
+        stream,
+        names,
+        source,
+        sets,
+        owner: ownerName(address, world),
+        holdback: address.holdback,
+        maxMessage,
+        tell: (message) => {
+          if (writer === own) reader?.tell(message)
+        },
+        hurry: () => link.connection.publish(names.hurry),
+        failed: (error) => {
+          if (writer === own) context.exit(error)
+        },
+      })
+      writer = own
+      return own.open()
+    }
+
+    return {
+      receive(message) {
+        switch (message.type) {
+          case 'open-reader':
+            return openFor(message.reader)
+          case 'append':
+            writer?.append(message)
+            return
+          case 'discharge':
+            if (message.term === writer?.figures().term) writer.discharge(message.receipts)
+            return
+          case 'hurry':
+            writer?.hurry()
+            return
+          case 'alive':
+            return true
+          default:
+            return
+        }
+      },
+      async stop() {
+        await writer?.close(args.closeWithin)
+        await link.close()
+      },
+      inspect: () => ({ source, ...writer?.figures() }),
+    }
+  },
+)

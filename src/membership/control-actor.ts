@@ -1,0 +1,129 @@
+/**
+ * The control of a node as an actor: its own connection, the bucket, and the units that it starts and stops under the
+ * supervisors of the pipeline.
+ *
+ * When it fails (the store is away for long) its supervisor starts it again under the same boot, and it takes up what runs;
+ * no unit stops for it. When it is stopped it hands everything off first.
+ */
+import { type ActorContext, defineActor } from '../actor/actor.js'
+import type { ClusterAddress } from '../log/jetstream/link.js'
+import { connectNats, type NatsLink } from '../wire/nats/connect.js'
+import { messageOf, TroupeError } from '../world/error.js'
+import { createControl } from './control.js'
+import { openNatsKv } from './nats-kv.js'
+import type { Resource } from './port.js'
+import { createUnits, type UnitPlan } from './units.js'
+
+/** How one resource is worked on here. */
+export interface ResourcePlan extends UnitPlan {
+  readonly resource: Resource
+}
+
+export interface ControlArgs {
+  readonly address: ClusterAddress
+  readonly boot: string
+  readonly version: string
+  readonly protocol: number
+  readonly provision: boolean
+  readonly replicas: number
+  /** ms */
+  readonly lease: number
+  /** ms that the last handoff may take. */
+  readonly leaveWithin: number
+  readonly units: readonly ResourcePlan[]
+}
+
+export type ControlMessage =
+  | { readonly type: 'view' }
+  | { readonly type: 'why'; readonly resource: Resource }
+  | { readonly type: 'drain' }
+  | { readonly type: 'resume' }
+
+export const control = defineActor<ControlArgs, ControlMessage>(
+  { module: import.meta.url, export: 'control' },
+  async (context: ActorContext<ControlMessage>, args) => {
+    const { world, log } = context
+    const { node } = args.address
+    const { link, kv } = await openStore(context, args)
+    const machine = createControl({
+      kv,
+      units: createUnits({ context, plans: new Map(args.units.map((plan) => [plan.resource, plan])) }),
+      world,
+      log,
+      node,
+      boot: args.boot,
+      version: args.version,
+      protocol: args.protocol,
+      resources: args.units.map(({ resource }) => resource),
+      settings: { lease: args.lease },
+      onEvent: (event) => {
+        if (event.type === 'name-lost') context.exit(event.error)
+      },
+    })
+    try {
+      await machine.start()
+    } catch (error) {
+      await link.close()
+      throw error
+    }
+    return {
+      receive(message) {
+        switch (message.type) {
+          case 'view':
+            return machine.view()
+          case 'why':
+            return machine.why(message.resource)
+          case 'drain':
+            machine.drain()
+            return
+          case 'resume':
+            machine.resume()
+            return
+        }
+      },
+      async stop(reason) {
+        if (reason.kind === 'shutdown') await machine.leave(args.leaveWithin)
+        else machine.halt()
+        await link.close()
+      },
+      inspect: () => ({ ...machine.view() }),
+    }
+  },
+)
+
+/** ms for which a node that starts waits for servers that are starting or electing a leader. */
+const openWithin = 60_000
+const openEvery = 500
+
+async function openStore(context: ActorContext<ControlMessage>, args: ControlArgs) {
+  const { world, log } = context
+  const { pipeline, node, servers } = args.address
+  const until = world.monotonic() + openWithin
+  for (;;) {
+    let link: NatsLink | null = null
+    try {
+      link = await connectNats({
+        servers,
+        name: `troupe.${pipeline}.${node}.control`,
+        world,
+        log,
+        place: `the cluster of pipeline ${pipeline}`,
+        onClosed: (error) => context.exit(error),
+      })
+      const kv = await openNatsKv({
+        connection: link.connection,
+        world,
+        pipeline,
+        replicas: args.replicas,
+        provision: args.provision,
+      })
+      return { link, kv }
+    } catch (error) {
+      await link?.close()
+      const final = error instanceof TroupeError && (error.code === 'bucket-missing' || error.permanent)
+      if (final || world.monotonic() > until || context.signal.aborted) throw error
+      log.warn({ cause: messageOf(error) }, 'the membership cannot be opened yet; tried again')
+      await new Promise<void>((resolve) => world.setTimer(openEvery, resolve))
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * A cluster as an operator sees it: from outside, over a connection of our own to NATS. Nodes are not asked; what they need
+ * of each other is in the bucket and the stream, and that is read and written here.
+ *
+ * Creates nothing: a pipeline that never ran on these servers is refused.
+ */
+import { openStream } from '../../log/jetstream/link.js'
+import type { StreamNames } from '../../log/jetstream/names.js'
+import { createNatsStream } from '../../log/jetstream/nats-stream.js'
+import type { StreamPort } from '../../log/jetstream/port.js'
+import { bucketOf, openNatsKv } from '../../membership/nats-kv.js'
+import type { KvPort } from '../../membership/port.js'
+import type { PipelineDefinition } from '../../pipeline/definition.js'
+import type { NatsLink } from '../../wire/nats/connect.js'
+import type { Logger } from '../../world/logger.js'
+import type { World } from '../../world/world.js'
+
+export interface ClusterAccess {
+  readonly world: World
+  readonly definition: PipelineDefinition
+  readonly link: NatsLink
+  readonly names: StreamNames
+  readonly stream: StreamPort
+  readonly kv: KvPort
+  /** The stream below the bucket: it knows when each value was written. */
+  readonly bucket: StreamPort
+  readonly bucketName: string
+}
+
+/** ms for one answer. */
+export const answerWithin = 5_000
+
+/** @throws TroupeError `nats-unreachable`, `stream-missing`, `bucket-missing`, … (exit code 2) */
+export async function withCluster<T>(
+  definition: PipelineDefinition,
+  servers: string,
+  context: { readonly world: World; readonly log: Logger },
+  work: (access: ClusterAccess) => Promise<T>,
+): Promise<T> {
+  const { world, log } = context
+  const address = { pipeline: definition.name, node: 'operator', servers, holdback: definition.cluster.holdback }
+  const { link, stream, names } = await openStream(address, 'cli', context, () => {})
+  try {
+    await stream.state(answerWithin)
+    const kv = await openNatsKv({
+      connection: link.connection,
+      world,
+      pipeline: definition.name,
+      replicas: 1,
+      provision: false,
+    })
+    const bucketName = bucketOf(definition.name)
+    const bucket = createNatsStream(link, { stream: `KV_${bucketName}` }, { log })
+    return await work({ world, definition, link, names, stream, kv, bucket, bucketName })
+  } finally {
+    await link.close()
+  }
+}

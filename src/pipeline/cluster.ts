@@ -1,0 +1,41 @@
+/**
+ * Makes ready to run as a node of a cluster: NATS is there and new enough, the pipeline's stream is what it should be, and
+ * all nodes agree on the partitions. Then the tree of the node can be started.
+ */
+
+import { agreeOnLayout } from '../log/jetstream/layout.js'
+import { openStream } from '../log/jetstream/link.js'
+import { provisionStream } from '../log/jetstream/provision.js'
+import type { Logger } from '../world/logger.js'
+import type { World } from '../world/world.js'
+import { clusterPaths, clusterProtocol, clusterSpec } from './cluster-graph.js'
+import type { PipelineDefinition } from './definition.js'
+import { partitionSets } from './graph.js'
+import type { ClusterOptions } from './run.js'
+
+/** @throws TroupeError as connect.ts, provision.ts and layout.ts say, exit code 2 where the configuration is wrong */
+export async function prepareCluster(
+  definition: PipelineDefinition,
+  options: ClusterOptions,
+  context: { readonly world: World; readonly log: Logger },
+) {
+  const { world, log } = context
+  const { holdback, maxBytes, replicas } = definition.cluster
+  const address = { pipeline: definition.name, node: options.node, servers: options.servers, holdback }
+  const provision = options.provision ?? true
+  const { link, stream, names } = await openStream(address, 'start', context, () => {})
+  try {
+    const place = `the cluster of pipeline ${definition.name}`
+    const made = await provisionStream(link, names, { maxBytes, replicas, provision, log, place })
+    await agreeOnLayout(stream, names, partitionSets(definition), {
+      protocol: clusterProtocol,
+      pipeline: definition.name,
+      world,
+    })
+    const boot = Buffer.from(world.randomBytes(9)).toString('base64url')
+    const node = { ...address, boot, version: options.version, provision, replicas: made.replicas }
+    return { spec: clusterSpec(definition, node), paths: clusterPaths(definition) }
+  } finally {
+    await link.close()
+  }
+}

@@ -1,0 +1,66 @@
+/** A unit, and an actor that has `Units` over its supervisor, as the control of a node has. */
+import { defineActor } from '../../src/actor/actor.js'
+import { childOf } from '../../src/actor/child.js'
+import { later } from '../../src/actor/later.js'
+import type { Resource } from '../../src/membership/port.js'
+import { createUnits } from '../../src/membership/units.js'
+
+export interface UnitArgs {
+  readonly startMs?: number
+  readonly stopMs?: number
+  readonly failStart?: boolean
+}
+
+export type UnitMessage = { readonly type: 'alive' } | { readonly type: 'mute' } | { readonly type: 'crash' }
+
+export const unit = defineActor<UnitArgs, UnitMessage>(
+  { module: import.meta.url, export: 'unit' },
+  async (context, args) => {
+    const pause = (ms: number): Promise<void> => new Promise((resolve) => context.world.setTimer(ms, resolve))
+    if (args.startMs !== undefined) await pause(args.startMs)
+    if (args.failStart) throw new Error('the server is away')
+    let mute = false
+    return {
+      receive(message) {
+        if (message.type === 'crash') throw new Error('asked to crash')
+        if (message.type === 'mute') mute = true
+        return !mute
+      },
+      stop: () => pause(args.stopMs ?? 0),
+    }
+  },
+)
+
+export type HolderMessage =
+  | { readonly do: 'start'; readonly resource: Resource }
+  | { readonly do: 'alive'; readonly resource: Resource }
+  | { readonly do: 'stop'; readonly resource: Resource; readonly deadlineMs: number }
+
+export interface HolderArgs {
+  readonly units: Readonly<Record<Resource, UnitArgs>>
+  readonly startDeadline: number
+}
+
+export const holder = defineActor<HolderArgs, HolderMessage>(
+  { module: import.meta.url, export: 'holder' },
+  (context, args) => {
+    const plans = new Map(
+      Object.entries(args.units).map(([resource, unitArgs]) => [
+        resource,
+        {
+          supervisor: '/node/units',
+          spec: childOf(unit, { id: resource, args: unitArgs, shutdownMs: 2_000 }),
+          probe: `/node/units/${resource}`,
+        },
+      ]),
+    )
+    const units = createUnits({ context, plans, startDeadline: args.startDeadline })
+    return {
+      receive(message) {
+        if (message.do === 'start') return later(units.start(message.resource).then(() => 'runs'))
+        if (message.do === 'alive') return later(units.alive(message.resource, 200))
+        return later(units.stop(message.resource, message.deadlineMs).then(() => 'stopped'))
+      },
+    }
+  },
+)
