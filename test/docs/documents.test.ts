@@ -46,7 +46,7 @@ test('every command and flag in the documents is in the command line', async () 
         expect(known, `${document}: troupe ${command} ${flag}`).toContain(flag)
     }
   }
-})
+}, 180_000)
 
 test('every error code is documented', () => {
   const text = documents.map(textOf).join('\n')
