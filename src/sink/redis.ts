@@ -204,6 +204,7 @@ async function checkKill(socket: RespSocket): Promise<void> {
 
 /** @throws RespError, TroupeError where the server takes no writes, or the name is of another type */
 async function checkServer(socket: RespSocket, definition: RedisSinkDefinition, template: NameTemplate): Promise<void> {
+  await socket.call('PING')
   const role = await socket.call('INFO', 'replication').catch(() => '')
   if (/^role:slave/m.test(String(role)) && !/^slave_read_only:0/m.test(String(role))) throw new RespError('READONLY')
   if (template.constant === null) return

@@ -8,9 +8,11 @@ import type { LaneVector } from '../../src/checkpoint/checkpoint.js'
 import { blankHead } from '../../src/event/frame.js'
 import { operationOf } from '../../src/event/layout.js'
 import { encodeChange } from '../../src/event/msgpack.js'
+import { readFrameHeader } from '../../src/event/open.js'
 import { createFrameWriter } from '../../src/event/writer.js'
 import type { DeliveredFrame, FrameMark, OwnerMessage } from '../../src/log/log.js'
 import { consumer } from '../../src/partition/owner.js'
+import { afterFrame } from '../../src/partition/progress.js'
 import { realWorld } from '../../src/world/real.js'
 import { logStub, type StubMessage, told } from './log-stub.js'
 import { given, type ProcessorStubMessage, processorStub } from './processor-stub.js'
@@ -180,13 +182,16 @@ describe('a processor that joins', () => {
   })
 
   test('takes frames of a lane without an order by their marks', async () => {
-    processor({ type: 'join-with', session: 1, lanes: at(7) })
-    attached({}, [frame(1, 90, 91, null, place(7)), frame(2, 1, 2, null, place(8))])
+    const counted = (minor: number) => ({ major: 1n, minor: BigInt(minor), part: 0 as const })
+    const mark = (minor: number) => afterFrame(readFrameHeader(head, 0), {}, counted(minor))
+    const head = Buffer.from(frame(1, 1, 1, null, counted(1)).memory)
+    processor({ type: 'join-with', session: 1, lanes: mark(7) })
+    attached({}, [frame(1, 90, 91, null, counted(7)), frame(2, 1, 2, null, counted(8))])
     await until('both are given', () => given.length === 2)
     expect(shape()).toEqual([
       [1, 'skip'],
       [2, 'all'],
     ])
-    expect(given[1]!.lanes).toEqual(at(8))
+    expect(given[1]!.lanes).toEqual(mark(8))
   })
 })

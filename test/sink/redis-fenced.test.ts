@@ -261,6 +261,17 @@ test('a checkpoint that cannot be read stops its partition, with the place', asy
   await expect(start()).rejects.toMatchObject({ code: 'sink-checkpoint-corrupt', permanent: true })
 })
 
+test('the commands that the documentation lists are enough', async () => {
+  const allowed = '+eval +evalsha +script|load +hmget +hset +hdel +type +info +ping +client|setname +xadd'
+  await redis.call('ACL', 'SETUSER', 'least', 'reset', 'on', '>least', '~out', '~troupe:*', ...allowed.split(' '))
+  const url = `redis://least:least@127.0.0.1:${server.port}`
+  await redisSink.preflight(definition({ url }), sinkContext())
+  const writer = await start({ url })
+  await writer.commit([numbered(1)], lanesAt(1))
+  expect((await start({ url }, sinkContext({ partitions: 8 }))).lanes).toBeNull()
+  expect(await numbers()).toEqual([1])
+})
+
 test('a Redis that may throw the checkpoint away, or forbids scripts, is refused before anything runs', async () => {
   await redisSink.preflight(definition(), sinkContext())
   await redis.call('ACL', 'SETUSER', 'noscript', 'on', '>noscript', '~*', '+@all', '-evalsha')
