@@ -10,6 +10,8 @@ import type { BehaviorRef } from '../actor.js'
 export interface NodeLink {
   /** This node's name, `[A-Za-z0-9_-]{1,64}`, the only one of its kind among those that run. */
   readonly node: string
+  /** Most bytes of one message, where that is less than `MAX_BYTES`. */
+  readonly maxBytes?: number
   /**
    * To whoever listens under that name, if anyone does.
    * @throws when it is refused at once (not connected, too much under way, too large)

@@ -17,7 +17,7 @@ import type { ToHost } from '../thread/to-host.js'
 import type { Question } from '../thread/to-thread.js'
 import { inward, outward, withoutDetail } from './guest-tree.js'
 import { DEFAULT_DEAD_MS, DEFAULT_PING_MS, type NodeOptions } from './link.js'
-import { createSessions, MAX_BODY_BYTES, type Session } from './sessions.js'
+import { createSessions, maxBodyBytes, type Session } from './sessions.js'
 import { MAX_TEXT, shortOutcome, shortReason } from './shorten.js'
 import { encodeSpec } from './spec.js'
 import { checkChild } from './spec-check.js'
@@ -69,6 +69,7 @@ export function createPeers(kernel: Kernel, options: NodeOptions, events: PeerEv
   const { world } = kernel
   const { link, pingMs = DEFAULT_PING_MS, deadMs = DEFAULT_DEAD_MS } = options
   const peers = new Map<number, State>()
+  const most = maxBodyBytes(link)
   let requests = 0
 
   const sessions = createSessions(
@@ -196,8 +197,8 @@ export function createPeers(kernel: Kernel, options: NodeOptions, events: PeerEv
   function encoded(wire: ToNode): string | Error {
     try {
       const body = encodeValue(wire)
-      const bytes = body.length > MAX_BODY_BYTES ? body.length : Buffer.byteLength(body)
-      return bytes > MAX_BODY_BYTES ? tooLarge(bytes) : body
+      const bytes = body.length > most ? body.length : Buffer.byteLength(body)
+      return bytes > most ? tooLarge(bytes, most) : body
     } catch (thrown) {
       return toError(thrown)
     }
@@ -330,10 +331,10 @@ function inner(token: string): string {
   return token.slice(token.indexOf(VIA) + 1)
 }
 
-function tooLarge(bytes: number): TroupeError {
+function tooLarge(bytes: number, most: number): TroupeError {
   return new TroupeError({
     code: 'message-too-large',
-    message: `a message of ${bytes} bytes was to go to another node; the most is ${MAX_BODY_BYTES}`,
+    message: `a message of ${bytes} bytes was to go to another node; the most is ${most}`,
     remedy: 'control traffic is small: send a name or a place, and let the receiver fetch the rest',
     permanent: true,
   })

@@ -19,7 +19,10 @@ import { badFrame } from './value.js'
 export const MAX_WAITING = 4_096
 export const MAX_WAITING_BYTES = 16 * MAX_BYTES
 /** Most bytes of a message's JSON. */
-export const MAX_BODY_BYTES = MAX_BYTES - ENVELOPE_BYTES
+export function maxBodyBytes(link: NodeLink): number {
+  return Math.min(MAX_BYTES, link.maxBytes ?? MAX_BYTES) - ENVELOPE_BYTES
+}
+
 /** Sent again at one time. */
 const RESENT = 256
 const PING = 'null'
@@ -286,7 +289,13 @@ export function createSessions(
 
   link.listen(receive)
   return {
-    with: (node) => (states.get(node) ?? open(node))?.session,
+    with(node) {
+      const known = states.get(node)
+      if (known !== undefined) return known.session
+      const begun = open(node)
+      if (begun !== undefined) send(begun, 0, PING)
+      return begun?.session
+    },
     up: () => [...states.values()].filter((state) => state.up).map((state) => state.node),
     close() {
       if (closed) return

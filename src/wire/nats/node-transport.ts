@@ -44,9 +44,9 @@ export function natsNodeLink(nats: NatsLink, names: { readonly pipeline: string;
 
   return {
     node,
+    maxBytes: nats.maxPayload,
     send(to, bytes) {
       if (!nats.connected) throw refused(`not connected to ${nats.described}`)
-      if (bytes.byteLength > nats.maxPayload) throw refused(`the server takes ${nats.maxPayload} bytes in one message`)
       if (underWay + bytes.byteLength > MAX_UNDER_WAY) throw refused(`${underWay} bytes are under way already`)
       connection.publish(subjectOf(to), bytes)
       underWay += bytes.byteLength
