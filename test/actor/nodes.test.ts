@@ -202,12 +202,12 @@ describe('two nodes', () => {
       { type: 'start', path: '//liar/x', run: 'one', spec: {} },
     ]
     const before = b.counters.deadLetters
-    for (const body of nonsense) say(mine, 0, body)
+    nonsense.forEach((body, at) => void say(mine, -1 - at, body))
     await until(() => b.counters.deadLetters === before + nonsense.length)
     // An answer that was not asked for, and the end of what it does not hold: heard by nobody.
     const pending = b.ref('//a/ear').ask('seen', 5_000)
     for (let id = 0; id < 20; id++)
-      say(mine, 0, { type: 'answer', origin: 'main#0', id, outcome: { ok: true, value: 'forged' } })
+      say(mine, -100 - id, { type: 'answer', origin: 'main#0', id, outcome: { ok: true, value: 'forged' } })
     expect(await pending).toEqual([])
     // A spec that is wrong is answered, and starts nothing.
     say(mine, 1, { type: 'start', path: '//b/evil', run: 1, spec: { id: 'evil', behavior: probe.ref, args: null } })

@@ -3,8 +3,8 @@
  * `["troupe/1", from, mine, theirs, ack, seq, body]`.
  *
  * `mine` names the sender's end of the session, `theirs` the receiver's end as the sender knows it (empty: not yet).
- * `seq` counts the messages that must arrive (0: one that may be lost, or none), `ack` those that have. A `null` body is
- * a ping; sessions.ts has the rules.
+ * `seq` counts the messages that must arrive from 1 up, those that may be lost from −1 down (0: none), `ack` says which of
+ * the former have arrived. A `null` body is a ping; sessions.ts has the rules.
  */
 import { isNodeName } from '../path.js'
 import { badFrame, decodeValue } from './value.js'
@@ -40,8 +40,8 @@ export function parseFrame(bytes: Uint8Array): Frame {
   if (typeof from !== 'string' || !isNodeName(from)) throw badFrame('it names no node')
   if (typeof mine !== 'string' || !END.test(mine)) throw badFrame('it names no session')
   if (typeof theirs !== 'string' || (theirs !== '' && !END.test(theirs))) throw badFrame('it names no session')
-  if (!isCount(ack) || !isCount(seq)) throw badFrame('its numbers are none')
-  return { from, mine, theirs, ack, seq, body }
+  if (!isCount(ack) || !Number.isSafeInteger(seq)) throw badFrame('its numbers are none')
+  return { from, mine, theirs, ack, seq: seq as number, body }
 }
 
 function isCount(value: unknown): value is number {

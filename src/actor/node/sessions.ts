@@ -76,8 +76,11 @@ interface State {
   /** Offered while the session begins. */
   waiting: string[]
   waitingBytes: number
-  nextSeq: number
+  /** Numbers given and taken, of what must arrive and of what may be lost. */
+  posted: number
   taken: number
+  offered: number
+  seen: number
   readonly session: Session
 }
 
@@ -106,8 +109,10 @@ export function createSessions(
       sent: [],
       waiting: [],
       waitingBytes: 0,
-      nextSeq: 1,
+      posted: 0,
       taken: 0,
+      offered: 0,
+      seen: 0,
       session: {
         node,
         number,
@@ -150,7 +155,7 @@ export function createSessions(
 
   function post(state: State, body: string): void {
     if (!alive(state)) return
-    const message: Sent = { seq: state.nextSeq++, body, at: world.monotonic() }
+    const message: Sent = { seq: ++state.posted, body, at: world.monotonic() }
     state.sent.push(message)
     state.waitingBytes += body.length
     if (isFull(state)) {
@@ -163,7 +168,7 @@ export function createSessions(
 
   function offer(state: State, body: string): boolean {
     if (!alive(state)) return false
-    if (state.up) return send(state, 0, body)
+    if (state.up) return send(state, -++state.offered, body)
     if (isFull(state)) return false
     state.waiting.push(body)
     state.waitingBytes += body.length
@@ -208,7 +213,7 @@ export function createSessions(
       message.at = now
       send(state, message.seq, message.body)
     }
-    for (const body of waiting) send(state, 0, body)
+    for (const body of waiting) send(state, -++state.offered, body)
     send(state, 0, PING)
   }
 
@@ -265,13 +270,19 @@ export function createSessions(
     state.heard = world.monotonic()
     if (!state.up) begin(state)
     acknowledged(state, frame.ack)
-    if (frame.body === null) return
-    if (frame.seq !== 0) {
-      // A gap closes when it is sent again; what was here before is not taken twice.
-      if (frame.seq !== state.taken + 1) return
-      state.taken++
+    if (isNew(state, frame.seq)) events.message(state.session, frame.body)
+  }
+
+  /** Nothing is taken twice. A gap in what must arrive closes when it is sent again; one in the rest stays. */
+  function isNew(state: State, seq: number): boolean {
+    if (seq > 0) {
+      if (seq !== state.taken + 1) return false
+      state.taken = seq
+      return true
     }
-    events.message(state.session, frame.body)
+    if (-seq <= state.seen) return false
+    state.seen = -seq
+    return true
   }
 
   function acknowledged(state: State, ack: number): void {
