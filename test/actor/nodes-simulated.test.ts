@@ -277,19 +277,21 @@ describe('systems on several nodes', () => {
       const systems = new Map<string, MortalSystem>()
       const lives = new Map<string, number>()
       const watchers: { key: string; path: string }[] = []
+      /** A child on the next node, as often as it must. */
+      const kidOf = (name: string) => {
+        const node = names[(names.indexOf(name) + 1) % 3]!
+        return childOf(ear, { id: 'kid', args: { key: `kid of ${name}${lives.get(name)}` }, placement: { node } })
+      }
       const raise = async (name: string): Promise<void> => {
         const life = (lives.get(name) ?? 0) + 1
         lives.set(name, life)
         const system = boot(name)
         systems.set(name, system)
         await start(world, system, 'it', `${name}${life}`)
-        // A child on the next node, as often as it must.
-        const next = names[(names.indexOf(name) + 1) % 3]!
-        const child = childOf(ear, { id: 'kid', args: { key: `kid of ${name}${life}` }, placement: { node: next } })
         const intensity = { restarts: 10_000, periodMs: 1_000 }
         const args = { strategy: 'one-for-one' as const, intensity, children: [] }
         await settled(world, system.start(childOf(supervisor, { id: 'top', args })))
-        system.ref('/top').tell({ type: 'start-child', spec: child })
+        system.ref('/top').tell({ type: 'start-child', spec: kidOf(name) })
       }
       for (const name of names) await raise(name)
       network.lossy(world.random() * 0.2)
@@ -321,6 +323,14 @@ describe('systems on several nodes', () => {
       network.heal()
       network.lossy(0)
       await pass(world, 60_000)
+      for (const name of names) {
+        // A first start that failed was forgotten, as OTP has it.
+        const again = systems
+          .get(name)!
+          .ref('/top')
+          .ask({ type: 'start-child', spec: kidOf(name) }, 10_000)
+        await settled(world, again).catch((error) => expect(error.code, `seed ${seed}`).toBe('child-exists'))
+      }
 
       for (const name of names) {
         // Exactly one of each child that was placed elsewhere runs, and it answers.
