@@ -6,11 +6,12 @@
  *
  * Placement is configuration: behaviours are named by module and export, and their arguments can be cloned, so the same
  * child spec starts an actor here or on a worker thread. Addresses are paths (`/shop/owners/key-3/consumer`); a `Ref` is
- * made from a path and reaches the actor wherever it lives. Order is kept between two actors; delivery is at most once;
- * a message to nobody is a counted dead letter.
+ * made from a path and reaches the actor wherever it lives; `//b/shop/owners` is a path on node b (node/link.ts). Order is
+ * kept between two actors; delivery is at most once; a message to nobody is a counted dead letter.
  */
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
+import type { NodeOptions } from './node/link.js'
 
 /** Why an actor ended. `normal` and `shutdown` are no failures. */
 export type ExitReason =
@@ -55,6 +56,8 @@ export interface Actor<M = never> {
 /** What an actor sees of the kernel. Valid until it has ended. */
 export interface ActorContext<M = never> {
   readonly path: string
+  /** The path that reaches it from other nodes too: `//a/shop`. The same as `path` where there are no nodes. */
+  readonly address: string
   readonly self: Ref<M>
   readonly world: World
   readonly log: Logger
@@ -81,25 +84,48 @@ export interface BehaviorRef {
   readonly export: string
 }
 
+/** Turns what came from outside into what an actor understands, or throws. A zod schema is one. */
+export interface Check<T> {
+  parse(value: unknown): T
+}
+
+/** What a behaviour lets other nodes do. What it does not name is refused at the border. */
+export interface RemoteChecks<Args, M> {
+  /** Checks each message from another node. Without it the actor takes none. */
+  readonly messages?: Check<M>
+  /** Checks the arguments with which another node starts it. Without it no node can. */
+  readonly args?: Check<Args>
+}
+
 /** A behaviour: how to start an actor from cloneable arguments. Made with `defineActor`. */
 export interface Behavior<Args = unknown, M = never> {
   readonly ref: BehaviorRef
   start(context: ActorContext<M>, args: Args): Actor<M> | Promise<Actor<M>>
+  readonly remote?: RemoteChecks<Args, M>
 }
 
 /**
  * Declares a behaviour. It must be exported from its own module under `export`:
  *
  *     export const counter = defineActor<{ from: number }, 'add'>({ module: import.meta.url, export: 'counter' }, (context, args) => …)
+ *
+ * `remote` says what other nodes may send to it and start it with; without it only its own node can.
  */
-export function defineActor<Args, M>(ref: BehaviorRef, start: Behavior<Args, M>['start']): Behavior<Args, M> {
-  return { ref, start }
+export function defineActor<Args, M>(
+  ref: BehaviorRef,
+  start: Behavior<Args, M>['start'],
+  remote?: RemoteChecks<Args, M>,
+): Behavior<Args, M> {
+  return remote === undefined ? { ref, start } : { ref, start, remote }
 }
 
 export type Restart = 'permanent' | 'transient' | 'temporary'
 
-/** Where an actor runs: `inline` on the thread of its parent, or on the named worker thread, which is started when needed. */
-export type Placement = 'inline' | { readonly thread: string }
+/**
+ * Where an actor runs: `inline` on the thread of its parent, on the named worker thread, which is started when needed,
+ * or on another node (its main thread, or the named one). That node must have registered the behaviour.
+ */
+export type Placement = 'inline' | { readonly thread: string } | { readonly node: string; readonly thread?: string }
 
 export interface MailboxSpec {
   /** Most user messages that wait; default 1,024. System messages (stop, down, timers) have a lane of their own and go first. */
@@ -157,7 +183,7 @@ export interface TreeNode {
   readonly id: string
   readonly kind: 'actor' | 'supervisor'
   readonly state: 'starting' | 'running' | 'stopping' | 'waiting' | 'ended'
-  /** Name of the worker thread, or `main`. */
+  /** Name of the worker thread, or `main`; `//b/main` on node b. */
   readonly thread: string
   readonly mailbox: number
   readonly restarts: number
@@ -184,6 +210,8 @@ export interface ActorSystem {
   killThread(name: string): boolean
   /** Names of the live worker threads. */
   threads(): readonly string[]
+  /** Names of the nodes that this one talks with and that answer. */
+  nodes(): readonly string[]
 }
 
 export interface SystemOptions {
@@ -191,4 +219,6 @@ export interface SystemOptions {
   readonly log: Logger
   /** Old-generation heap of each worker thread, MiB; default 256. */
   readonly threadHeapMb?: number
+  /** Connects this system with those of other nodes. Without it `//node/path` is nobody. */
+  readonly node?: NodeOptions
 }

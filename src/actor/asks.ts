@@ -19,6 +19,30 @@ export class Asked {
   }
 }
 
+/**
+ * A message that came from another node and has not been checked yet; a question or not (`id` 0: nobody waits). It is
+ * an `Asked` so that a message of this thread costs no more than before.
+ */
+export class Foreign extends Asked {
+  /** The node that it came from. */
+  readonly node: string
+
+  constructor(message: unknown, origin: string, id: number, node: string) {
+    super(message, origin, id)
+    this.node = node
+  }
+}
+
+/** A message as it goes into a mailbox: told or asked, from this system or from another node. */
+export function arrived(
+  message: unknown,
+  ask: { readonly origin: string; readonly id: number } | undefined,
+  from: { readonly node: string; readonly origin: string } | undefined,
+): unknown {
+  if (from !== undefined) return new Foreign(message, ask?.origin ?? from.origin, ask?.id ?? 0, from.node)
+  return ask === undefined ? message : new Asked(message, ask.origin, ask.id)
+}
+
 interface Pending {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void

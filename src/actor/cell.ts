@@ -6,10 +6,10 @@
  * was not answered is told that it is gone. Does not decide about restarts: that is the supervisor's.
  */
 import type { Timer } from '../world/world.js'
-import type { Actor, ActorContext, Behavior, ChildSpec, Down, ExitReason, TreeNode } from './actor.js'
-import { Asked, type Outcome } from './asks.js'
+import type { Actor, ActorContext, Behavior, Check, ChildSpec, Down, ExitReason, TreeNode } from './actor.js'
+import { Asked, Foreign, type Outcome } from './asks.js'
 import { DEFAULT_SHUTDOWN_MS } from './child.js'
-import { actorGone, describeReason, isFailure, mailboxFull, toError } from './failure.js'
+import { actorGone, describeReason, isFailure, mailboxFull, notReachable, toError } from './failure.js'
 import type { Kernel } from './kernel.js'
 import { laterOf } from './later.js'
 import { Mailbox, type SystemMessage } from './mailbox.js'
@@ -70,6 +70,8 @@ export class Cell implements Child, Runnable {
   /** Whom this actor watches: path → token. */
   readonly #watching = new Map<string, string>()
   #actor: Actor<unknown> | undefined
+  /** Checks what other nodes send; undefined: they may send nothing. */
+  #border: Check<unknown> | undefined
   #hooked = false
   #ran = false
   #busy = true
@@ -116,6 +118,7 @@ export class Cell implements Child, Runnable {
     const launch = async (): Promise<Actor<unknown>> => {
       const behavior = (await load()) as Behavior<unknown, unknown>
       if (this.state !== 'starting') throw actorGone(this.path, 'stopped before it had started')
+      this.#border = behavior.remote?.messages
       return behavior.start(this.context, args)
     }
     launch().then(
@@ -185,9 +188,27 @@ export class Cell implements Child, Runnable {
   #handleUser(item: unknown): void {
     this.kernel.counters.message()
     if (item instanceof Asked) {
+      if (item instanceof Foreign) {
+        this.#handleForeign(item)
+        return
+      }
       this.#asked = item
       this.#receive(item.message)
     } else this.#receive(item)
+  }
+
+  /** Checked in the actor's own turn, so that a flood of bad messages costs its sender's target and nobody else. */
+  #handleForeign(item: Foreign): void {
+    let message: unknown
+    try {
+      if (this.#border === undefined) throw notReachable(this.path)
+      message = this.#border.parse(item.message)
+    } catch (thrown) {
+      this.kernel.refuseForeign(this.path, item, thrown)
+      return
+    }
+    if (item.id !== 0) this.#asked = item
+    this.#receive(message)
   }
 
   #handleSystem(item: SystemMessage): void {

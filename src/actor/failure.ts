@@ -36,15 +36,39 @@ export function mailboxFull(path: string, capacity: number): TroupeError {
   })
 }
 
-/** The way to another thread holds all it can. Code `link-full`. */
-export function linkFull(path: string, thread: string): TroupeError {
+/** The way to another thread or node holds all it can. Code `link-full`. */
+export function linkFull(path: string, kind: 'thread' | 'node', name: string): TroupeError {
   return new TroupeError({
     code: 'link-full',
-    message: `thread '${thread}' has not taken what was sent to it before`,
+    message: `${kind} '${name}' has not taken what was sent to it before`,
     place: path,
     remedy: 'send by credits: the receiver is slower than its senders',
   })
 }
+
+/** The actor takes no messages from other nodes. Code `not-reachable`. */
+export function notReachable(path: string): TroupeError {
+  return new TroupeError({
+    code: 'not-reachable',
+    message: 'this actor takes no messages from other nodes',
+    place: path,
+    remedy: 'give its defineActor a check for them: { messages: schema }',
+    permanent: true,
+  })
+}
+
+/** A message from another node did not pass the actor's check. Code `bad-message`. */
+export function badMessage(path: string, node: string, cause: unknown): TroupeError {
+  return new TroupeError({
+    code: 'bad-message',
+    message: `what node '${node}' sent does not pass the check: ${messageOf(cause).slice(0, MAX_CAUSE_TEXT)}`,
+    place: path,
+    remedy: 'send what the actor declares; nodes of another version may differ',
+  })
+}
+
+/** Checks name what they do not like, and so quote what came from outside. */
+const MAX_CAUSE_TEXT = 500
 
 /**
  * Known by its shape: an actor's module may have been loaded from the compiled tree while the kernel runs from the

@@ -8,14 +8,15 @@ import { TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import type { ActorContext, ChildSpec, Down, Ref } from './actor.js'
-import { Asked, Asks, type Outcome } from './asks.js'
+import { Asked, Asks, type Foreign, type Outcome } from './asks.js'
 import { Cell, type Child } from './cell.js'
-import { checkSpec } from './child.js'
+import { checkSpec, nodeIn, threadIn } from './child.js'
 import type { Counters } from './counters.js'
 import type { Elsewhere } from './elsewhere.js'
-import { actorGone } from './failure.js'
+import { actorGone, badMessage, isTroupeError } from './failure.js'
 import { loadBehavior } from './loader.js'
-import { resolvePath } from './path.js'
+import { loadGuest, type Registered } from './node/registered.js'
+import { globalPath, localPath, nodeOf, resolvePath } from './path.js'
 import { CellRef } from './ref.js'
 import { Scheduler } from './scheduler.js'
 import type { Planted } from './supervision.js'
@@ -34,7 +35,21 @@ export interface KernelInit {
   readonly delay?: Delay
   /** Faults planted on purpose, to prove that the simulation finds them. */
   readonly planted?: readonly Planted[]
+  /** Where this system is one of several. */
+  readonly identity?: NodeIdentity
 }
+
+/** Who this node is to others, and what they may start here. */
+export interface NodeIdentity {
+  readonly node: string
+  readonly registered: Registered
+}
+
+/** The host's thread. */
+export const MAIN = 'main'
+
+/** Refusals of what other nodes send are logged at most so often. */
+const REFUSALS_LOGGED_MS = 1_000
 
 export class Kernel {
   readonly thread: string
@@ -46,11 +61,16 @@ export class Kernel {
   readonly cells = new Map<string, Cell>()
   readonly delay: Delay | undefined
   readonly planted: readonly Planted[]
+  /** The name of this node; undefined where there are no others. */
+  readonly node: string | undefined
+  readonly registered: Registered
   halted = false
   elsewhere!: Elsewhere
 
   readonly #asks: Asks
   #tokens = 0
+  #refusals = 0
+  #refusalLogged = Number.NEGATIVE_INFINITY
 
   constructor(init: KernelInit) {
     this.thread = init.thread
@@ -60,6 +80,8 @@ export class Kernel {
     this.counters = init.counters
     this.delay = init.delay
     this.planted = init.planted ?? []
+    this.node = init.identity?.node
+    this.registered = init.identity?.registered ?? new Map()
     this.scheduler = new Scheduler(init.world)
     this.#asks = new Asks(init.world)
   }
@@ -67,7 +89,7 @@ export class Kernel {
   // Messages -------------------------------------------------------------------------------------------------------
 
   ref<T>(owner: Cell | undefined, path: string): Ref<T> {
-    return new CellRef(this, owner, resolvePath(owner?.path ?? '/', path)) as Ref<T>
+    return new CellRef(this, owner, localPath(this.node, resolvePath(owner?.path ?? '/', path))) as Ref<T>
   }
 
   ask(path: string, message: unknown, deadlineMs: number, send: (asked: Asked) => boolean): Promise<unknown> {
@@ -102,8 +124,28 @@ export class Kernel {
   deadLetter(to: string, message: unknown, error?: Error): void {
     if (this.halted) return
     this.counters.deadLetter()
-    if (message instanceof Asked)
+    if (message instanceof Asked && message.id !== 0)
       this.answer(message, { ok: false, error: error ?? actorGone(to, 'no such actor runs') })
+  }
+
+  /** A message from another node did not pass the border: counted, answered, and logged now and then. */
+  refuseForeign(to: string, message: Foreign, thrown: unknown): void {
+    const error = isTroupeError(thrown) ? thrown : badMessage(to, message.node, thrown)
+    this.deadLetter(to, message, error)
+    this.refused(error.code, message.node, to)
+  }
+
+  /** Logs what was refused of other nodes: each would let them fill the log. */
+  refused(code: string, node: string, to: string): void {
+    this.#refusals++
+    const now = this.world.monotonic()
+    if (now - this.#refusalLogged < REFUSALS_LOGGED_MS) return
+    this.log.warn(
+      { report: 'border', code, node, to, refused: this.#refusals },
+      'a message of another node was refused',
+    )
+    this.#refusalLogged = now
+    this.#refusals = 0
   }
 
   answer(asked: Asked, outcome: Outcome): void {
@@ -151,7 +193,9 @@ export class Kernel {
   startChild(parent: string, spec: ChildSpec, taken: boolean): Child {
     const path = checkSpec(parent, spec)
     if (taken) throw childExists(path)
-    const thread = typeof spec.placement === 'object' ? spec.placement.thread : this.thread
+    const node = nodeIn(spec)
+    if (node !== undefined && node !== this.node) return this.elsewhere.startChild(path, spec, MAIN)
+    const thread = threadIn(spec) ?? this.thread
     return thread === this.thread ? this.startHere(path, spec) : this.elsewhere.startChild(path, spec, thread)
   }
 
@@ -164,7 +208,9 @@ export class Kernel {
       return cell
     }
     this.cells.set(path, cell)
-    cell.begin(() => loadBehavior(spec.behavior), spec.args)
+    // Among another node's names only what is registered may run: the spec may have come over the network.
+    const guest = nodeOf(path) !== undefined
+    cell.begin(() => (guest ? loadGuest(this.registered, path, spec.behavior) : loadBehavior(spec.behavior)), spec.args)
     return cell
   }
 
@@ -176,6 +222,7 @@ export class Kernel {
   contextOf(cell: Cell): ActorContext<unknown> {
     return {
       path: cell.path,
+      address: globalPath(this.node, cell.path),
       self: this.ref(cell, '.'),
       world: this.world,
       log: this.log,

@@ -20,6 +20,16 @@ export function compiled(module: string): string {
   return `${home}dist/${url.slice(home.length, -'.ts'.length)}.js`
 }
 
+/** Where a module lies in this package, without `dist/` and without its extension; undefined if it lies elsewhere. */
+export function packagePath(module: string): string | undefined {
+  const url = module.startsWith('/') ? pathToFileURL(module).href : module
+  if (!url.startsWith(home) || url.startsWith(`${home}node_modules/`)) return undefined
+  return url
+    .slice(home.length)
+    .replace(/^dist\//, '')
+    .replace(/\.[jt]s$/, '')
+}
+
 const loaded = new Map<string, Behavior>()
 
 /** @throws TroupeError `no-behavior` (permanent: a restart cannot help) when module or export cannot be had */

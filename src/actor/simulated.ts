@@ -7,11 +7,11 @@
  */
 import type { Logger } from '../world/logger.js'
 import type { SimulatedWorld } from '../world/simulated.js'
-import type { ActorSystem } from './actor.js'
 import { Counters } from './counters.js'
 import { type Delay, Kernel } from './kernel.js'
+import type { NodeOptions } from './node/link.js'
 import type { Planted } from './supervision.js'
-import { systemOn } from './system.js'
+import { type MortalSystem, systemOn } from './system.js'
 import type { RunningThread, ThreadDriver } from './thread/driver.js'
 import type { Batch } from './thread/link.js'
 import { threadLogger } from './thread/thread-logger.js'
@@ -25,12 +25,20 @@ export interface SimulatedOptions {
   /** Longest delay of a message, ms of virtual time; default 5. */
   readonly maxDelayMs?: number
   readonly planted?: readonly Planted[]
+  /** Makes it one of several systems, over a simulated network. */
+  readonly node?: NodeOptions
 }
 
-export function createSimulatedSystem(options: SimulatedOptions): ActorSystem {
-  const { world, log, maxDelayMs = 5, planted = [] } = options
+export function createSimulatedSystem(options: SimulatedOptions): MortalSystem {
+  const { world, log, maxDelayMs = 5, planted = [], node } = options
   const delay = orderedDelay(world, maxDelayMs)
-  return systemOn(simulatedThreads(options, delay), { world, log, delay, planted })
+  return systemOn(simulatedThreads(options, delay), {
+    world,
+    log,
+    delay,
+    planted,
+    ...(node === undefined ? {} : { node }),
+  })
 }
 
 /** Random delays that keep the order of each pair. */
@@ -59,6 +67,7 @@ function simulatedThreads(options: SimulatedOptions, delay: Delay): ThreadDriver
         counters: new Counters(birth.counters),
         delay,
         planted,
+        ...(birth.identity === undefined ? {} : { identity: birth.identity }),
       })
       const up = (batch: Batch<ToHost>): void => {
         const copy = cloned(batch)

@@ -23,9 +23,10 @@ import {
   type TreeNode,
 } from './actor.js'
 import { type Child, cellOf } from './cell.js'
-import { checkSpec, DEFAULT_SHUTDOWN_MS } from './child.js'
+import { checkSpec, DEFAULT_SHUTDOWN_MS, threadIn } from './child.js'
 import { toError } from './failure.js'
 import { later } from './later.js'
+import { supervisorCheck } from './node/spec-check.js'
 import { childPath } from './path.js'
 import { type Action, type ChildView, createSupervision, type Input } from './supervision.js'
 
@@ -37,6 +38,8 @@ export const supervisor = defineActor<SupervisorArgs, SupervisorMessage>(
     await run.ready
     return run.actor
   },
+  // No messages: a supervisor of this node's own names loads what it is told to, so only this node may tell it.
+  { args: supervisorCheck },
 )
 
 function supervise(
@@ -160,7 +163,7 @@ function nodeOf(parent: string, view: ChildView, child: Child | undefined): Tree
     id: view.id,
     kind: 'actor',
     state: view.state === 'ended' ? 'ended' : 'waiting',
-    thread: typeof view.spec.placement === 'object' ? view.spec.placement.thread : 'main',
+    thread: threadIn(view.spec) ?? 'main',
     mailbox: 0,
     restarts: view.restarts,
     upMs: 0,

@@ -1,5 +1,13 @@
 /** Behaviours that the tests of the kernel start, here and on threads. */
-import { type ActorContext, type ChildSpec, type Down, defineActor, type Ref } from '../../src/actor/actor.js'
+import { z } from 'zod'
+import {
+  type ActorContext,
+  type Check,
+  type ChildSpec,
+  type Down,
+  defineActor,
+  type Ref,
+} from '../../src/actor/actor.js'
 import { TroupeError } from '../../src/world/error.js'
 
 export interface CounterArgs {
@@ -28,6 +36,26 @@ export type CounterMessage =
   | 'async'
   | 'path'
   | { readonly echo: unknown }
+
+const counterMessages: Check<CounterMessage> = z.union([
+  z.enum([
+    'add',
+    'get',
+    'throw',
+    'reject',
+    'permanent',
+    'exit',
+    'hang',
+    'oom',
+    'spin',
+    'uncaught',
+    'unhandled',
+    'refuse',
+    'async',
+    'path',
+  ]),
+  z.strictObject({ echo: z.unknown() }),
+])
 
 /** An actor that counts, and fails in every way on demand. */
 export const counter = defineActor<CounterArgs, CounterMessage>(
@@ -93,6 +121,7 @@ export const counter = defineActor<CounterArgs, CounterMessage>(
       inspect: () => ({ count }),
     }
   },
+  { messages: counterMessages, args: z.custom<CounterArgs>((value) => typeof value === 'object' && value !== null) },
 )
 
 function permanent(): TroupeError {
@@ -113,20 +142,29 @@ export type ProbeMessage =
   | { readonly event: unknown }
 
 /** An actor that does what it is told and remembers what it hears. */
-export const probe = defineActor<null, ProbeMessage>({ module: import.meta.url, export: 'probe' }, (context) => {
-  const seen: unknown[] = []
-  const downs: { path: string; kind: string; detail: string }[] = []
-  return {
-    receive(message) {
-      if (message === 'seen') return seen
-      if (message === 'downs') return downs
-      return obey(context, message, seen)
-    },
-    down(down) {
-      downs.push(plain(down))
-    },
-  }
-})
+export const probe = defineActor<null, ProbeMessage>(
+  { module: import.meta.url, export: 'probe' },
+  (context) => {
+    const seen: unknown[] = []
+    const downs: { path: string; kind: string; detail: string }[] = []
+    return {
+      receive(message) {
+        if (message === 'seen') return seen
+        if (message === 'downs') return downs
+        return obey(context, message, seen)
+      },
+      down(down) {
+        downs.push(plain(down))
+      },
+    }
+  },
+  { messages: anything(), args: z.null() },
+)
+
+/** A test's own actors believe each other. */
+function anything<T>(): Check<T> {
+  return { parse: (value) => value as T }
+}
 
 function plain(down: Down): { path: string; kind: string; detail: string } {
   const { reason } = down
@@ -154,15 +192,24 @@ function obey(context: ActorContext<ProbeMessage>, message: Exclude<ProbeMessage
 }
 
 /** Gathers numbers and says whether they came in order. */
-export const sequence = defineActor<null, number | 'state'>({ module: import.meta.url, export: 'sequence' }, () => {
-  let next = 0
-  let ordered = true
-  return {
-    receive(message) {
-      if (message === 'state') return { next, ordered }
-      if (message !== next) ordered = false
-      next = message + 1
-      return undefined
-    },
-  }
-})
+export const sequence = defineActor<null, number | 'state'>(
+  { module: import.meta.url, export: 'sequence' },
+  () => {
+    let next = 0
+    let ordered = true
+    return {
+      receive(message) {
+        if (message === 'state') return { next, ordered }
+        if (message !== next) ordered = false
+        next = message + 1
+        return undefined
+      },
+    }
+  },
+  { messages: z.union([z.number(), z.literal('state')]), args: z.null() },
+)
+
+/** Says nothing of other nodes, so none can reach it. */
+export const hermit = defineActor<null, unknown>({ module: import.meta.url, export: 'hermit' }, () => ({
+  receive: (message) => message,
+}))

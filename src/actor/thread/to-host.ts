@@ -7,8 +7,8 @@ export type ToHost =
   /** A message to an actor that this thread does not hold. */
   | { readonly type: 'user'; readonly to: string; readonly message: unknown; readonly ask?: Question }
   | { readonly type: 'answer'; readonly origin: string; readonly id: number; readonly outcome: WireOutcome }
-  /** A question of this thread has timed out. */
-  | { readonly type: 'forget'; readonly id: number }
+  /** A question of this thread, or of one that it passed on, has timed out. */
+  | { readonly type: 'forget'; readonly origin: string; readonly id: number }
   | { readonly type: 'watch'; readonly watcher: string; readonly target: string; readonly token: string }
   | { readonly type: 'unwatch'; readonly target: string; readonly token: string }
   | {

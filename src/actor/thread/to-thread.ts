@@ -1,6 +1,7 @@
 /** The protocol between threads, host → thread. Batches of these are posted; user messages are cloned as they are. */
 import type { ChildSpec } from '../actor.js'
 import type { WireError, WireReason } from '../failure.js'
+import type { NodeIdentity } from '../kernel.js'
 
 export interface Question {
   /** The asker's thread. */
@@ -13,7 +14,14 @@ export type WireOutcome =
   | { readonly ok: false; readonly error: WireError }
 
 export type ToThread =
-  | { readonly type: 'user'; readonly to: string; readonly message: unknown; readonly ask?: Question }
+  | {
+      readonly type: 'user'
+      readonly to: string
+      readonly message: unknown
+      readonly ask?: Question
+      /** It comes from another node, through this session: check it first. */
+      readonly from?: { readonly node: string; readonly origin: string }
+    }
   | { readonly type: 'answer'; readonly id: number; readonly outcome: WireOutcome }
   | { readonly type: 'watch'; readonly watcher: string; readonly target: string; readonly token: string }
   | { readonly type: 'unwatch'; readonly target: string; readonly token: string }
@@ -39,4 +47,5 @@ export interface ThreadBirth {
   readonly thread: string
   readonly origin: string
   readonly counters: SharedArrayBuffer
+  readonly identity?: NodeIdentity
 }

@@ -4,7 +4,7 @@
  * Where an actor lives is the host's knowledge alone, so messages between two workers pass through the host.
  */
 import type { ChildSpec, ExitReason, TreeNode } from '../actor.js'
-import { Asked } from '../asks.js'
+import { Asked, arrived } from '../asks.js'
 import type { Cell, Child } from '../cell.js'
 import type { Elsewhere } from '../elsewhere.js'
 import { decodeReason, encodeReason, linkFull, toError } from '../failure.js'
@@ -67,8 +67,7 @@ export function createUplink(kernel: Kernel, send: (batch: Batch<ToHost>) => voi
   function take(message: ToThread): void {
     switch (message.type) {
       case 'user': {
-        const { ask } = message
-        kernel.deliver(message.to, ask === undefined ? message.message : new Asked(message.message, ask.origin, ask.id))
+        kernel.deliver(message.to, arrived(message.message, message.ask, message.from))
         return
       }
       case 'answer':
@@ -129,14 +128,14 @@ export function createUplink(kernel: Kernel, send: (batch: Batch<ToHost>) => voi
           ? { type: 'user', to, message }
           : { type: 'user', to, message: asked.message, ask: { origin: asked.origin, id: asked.id } }
       if (link.offer(wire)) return true
-      kernel.deadLetter(to, message, linkFull(to, 'main'))
+      kernel.deadLetter(to, message, linkFull(to, 'thread', 'main'))
       return false
     },
     answer(origin, id, outcome) {
       link.post({ type: 'answer', origin, id, outcome: encodeOutcome(outcome) })
     },
-    forget(_origin, id) {
-      link.post({ type: 'forget', id })
+    forget(origin, id) {
+      link.post({ type: 'forget', origin, id })
     },
     watch(watcher, target, token) {
       link.post({ type: 'watch', watcher, target, token })

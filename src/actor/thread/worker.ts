@@ -23,6 +23,7 @@ const kernel = new Kernel({
   world: realWorld,
   log,
   counters: new Counters(birth.counters),
+  ...(birth.identity === undefined ? {} : { identity: birth.identity }),
 })
 uplink = createUplink(kernel, (batch) => port.postMessage(batch))
 kernel.elsewhere = uplink
