@@ -112,7 +112,16 @@ describe('nodes over NATS', () => {
     await expect(hanging).rejects.toMatchObject({ code: 'actor-gone' })
     b.kill('SIGCONT')
     // The process and its actor live; the watch was told, and is told no more.
-    expect(await until(() => a.ref('//b/it').ask('get', 1_000).catch(() => undefined), 20_000)).toBe(41)
+    expect(
+      await until(
+        () =>
+          a
+            .ref('//b/it')
+            .ask('get', 1_000)
+            .catch(() => undefined),
+        20_000,
+      ),
+    ).toBe(41)
     expect(await downsOf(ear)).toMatchObject([{ path: '//b/it', kind: 'lost' }])
   })
 
