@@ -233,8 +233,8 @@ export function createControl(init: ControlInit): Control {
 
   async function start(): Promise<void> {
     await within(world, JOIN_MS, 'the first look at the members', watching.start())
-    // A second look, should the record have moved between the look and the write.
-    for (let attempt = 0; ; attempt++) {
+    const until = world.monotonic() + JOIN_MS
+    for (;;) {
       const over = await mayJoin({
         self,
         world,
@@ -244,14 +244,28 @@ export function createControl(init: ControlInit): Control {
         wanted: () => phase === 'joining',
       })
       if (phase !== 'joining') throw ended()
-      if (await heartbeat.first(over)) break
-      if (attempt === 1) throw nameTaken(node)
+      if (await firstBeat(over, until)) break
+      if (world.monotonic() >= until) throw nameTaken(node)
       await pause(world, lease / 10)
     }
     if (phase !== 'joining') throw ended()
     phase = 'member'
     heartbeat.start()
     decide()
+  }
+
+  /**
+   * False where it is to be looked at and tried again: the record has moved meanwhile, perhaps by a beat of ours that was
+   * stored without an answer, or the store has no leader at the moment.
+   */
+  async function firstBeat(over: number, until: number): Promise<boolean> {
+    try {
+      return await heartbeat.first(over)
+    } catch (error) {
+      if (world.monotonic() >= until) throw error
+      log.warn({ node, error }, 'the first heartbeat was not stored; it is tried again')
+      return false
+    }
   }
 
   function end(): void {

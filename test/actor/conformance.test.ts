@@ -65,11 +65,12 @@ describe.each(placements)('an actor %s', (_name, placement, home) => {
     expect(await ref.ask({ echo: odd }, 1_000)).toEqual(odd)
   })
 
-  it.skipIf(away)('gets shared memory as shared memory', async () => {
+  it(`${away ? 'is refused shared memory, which ends at a node' : 'gets shared memory as shared memory'}`, async () => {
     const ref = await start()
     const shared = new SharedArrayBuffer(4)
-    const back = await ref.ask<{ shared: SharedArrayBuffer }>({ echo: { shared } }, 1_000)
-    new Uint8Array(back.shared)[0] = 7
+    const answer = ref.ask<{ shared: SharedArrayBuffer }>({ echo: { shared } }, 1_000)
+    if (away) return await expect(answer).rejects.toMatchObject({ code: 'not-sendable' })
+    new Uint8Array((await answer).shared)[0] = 7
     expect(new Uint8Array(shared)[0]).toBe(7)
   })
 

@@ -109,6 +109,17 @@ test('a paused node that wakes finds its leases taken and stops at once; meanwhi
   expect(await settled(60_000)).toBe(true)
 })
 
+test('a node joins a store that answers some of its questions only, and has its name though it wrote it twice', async () => {
+  const { world, model, add, settled } = cluster(6, ['a'])
+  await settled(60_000)
+  model.loss = 0.8
+  const b = add('b')
+  expect(await passes(world, 30_000, () => !b.joining)).toBe(true)
+  await b.started
+  model.loss = 0
+  expect(await settled(60_000)).toBe(true)
+})
+
 test('a store that is away stops nothing and kills nobody', async () => {
   const { world, model, nodes, settled } = cluster(5, ['a', 'b', 'c'])
   await settled(60_000)
