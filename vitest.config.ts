@@ -7,7 +7,8 @@ export default defineConfig({
     globalSetup: ['test/build.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // For whoever tests while the machine does other things: a test that hangs is told all the same.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 })

@@ -86,7 +86,7 @@ export function retirementLines({ processor, partitions }: Retirement): string[]
   )
 }
 
-export function whyLines({ owner, death, explanation }: WhyAnswer): string[] {
+export function whyLines({ owner, death, explanation, told }: WhyAnswer): string[] {
   const { desired, why, hold, standing, candidates } = explanation
   return [
     `${owner.resource}  ${ownerText(owner)}${death === null ? '' : `: ${death}`}, lease revision ${owner.leaseRevision}, ${termText(owner)}`,
@@ -103,5 +103,24 @@ export function whyLines({ owner, death, explanation }: WhyAnswer): string[] {
         avoided ? 'could not keep it running' : '',
       ]),
     ),
+    ...(told === null ? [] : toldLines(told)),
+  ]
+}
+
+function toldLines({ node, problem, view, figures }: NonNullable<WhyAnswer['told']>): string[] {
+  return [
+    ...(problem === null ? [] : [`  node ${node} did not tell all: ${problem}`]),
+    ...(figures === null
+      ? []
+      : [
+          `  node ${node} sealed it with term ${figures.term}; since then ${figures.commits} commits, ${figures.refused} refused, ` +
+            `${figures.ambiguous} without an answer, ${figures.retries} sent again`,
+        ]),
+    ...(view?.unit == null
+      ? []
+      : [
+          `  its unit is ${view.unit.unit}${view.unit.lastError === undefined ? '' : `; last it failed with ${view.unit.lastError}`}`,
+        ]),
+    ...tableLines((view?.events ?? []).map(({ at, type, text }) => [new Date(at).toISOString(), type, text])),
   ]
 }

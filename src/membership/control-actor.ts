@@ -5,6 +5,7 @@
  * When it fails (the store is away for long) its supervisor starts it again under the same boot, and it takes up what runs;
  * no unit stops for it. When it is stopped it hands everything off first.
  */
+import { z } from 'zod'
 import { type ActorContext, defineActor } from '../actor/actor.js'
 import type { ClusterAddress } from '../log/jetstream/link.js'
 import { connectNats, type NatsLink } from '../wire/nats/connect.js'
@@ -88,6 +89,13 @@ export const control = defineActor<ControlArgs, ControlMessage>(
       },
       inspect: () => ({ ...machine.view() }),
     }
+  },
+  // Orders go through the store, where all nodes see them; from another node one may only look.
+  {
+    messages: z.discriminatedUnion('type', [
+      z.object({ type: z.literal('view') }),
+      z.object({ type: z.literal('why'), resource: z.string().max(200) }),
+    ]),
   },
 )
 

@@ -3,9 +3,12 @@
  * all nodes agree on the partitions. Then the tree of the node can be started.
  */
 
+import type { NodeOptions } from '../actor/node/link.js'
 import { agreeOnLayout } from '../log/jetstream/layout.js'
-import { openStream } from '../log/jetstream/link.js'
+import { type ClusterAddress, openStream } from '../log/jetstream/link.js'
 import { provisionStream } from '../log/jetstream/provision.js'
+import { connectNats } from '../wire/nats/connect.js'
+import { lastingNodeLink } from '../wire/nats/lasting-node-link.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import { clusterPaths, clusterProtocol, clusterSpec } from './cluster-graph.js'
@@ -34,8 +37,29 @@ export async function prepareCluster(
     })
     const boot = Buffer.from(world.randomBytes(9)).toString('base64url')
     const node = { ...address, boot, version: options.version, provision, replicas: made.replicas }
-    return { spec: clusterSpec(definition, node), paths: clusterPaths(definition) }
+    return {
+      spec: clusterSpec(definition, node),
+      paths: clusterPaths(definition),
+      node: await linkNodes(address, context),
+    }
   } finally {
     await link.close()
   }
+}
+
+/** How actors of this node are reached from other nodes and from the command line; its connection ends with the system. */
+async function linkNodes(
+  { pipeline, node, servers }: ClusterAddress,
+  { world, log }: { readonly world: World; readonly log: Logger },
+): Promise<NodeOptions> {
+  const connect = (onClosed: (error: Error) => void) =>
+    connectNats({
+      servers,
+      name: `troupe.${pipeline}.${node}.actors`,
+      world,
+      log,
+      place: `the cluster of pipeline ${pipeline}`,
+      onClosed,
+    })
+  return { link: await lastingNodeLink({ world, log, pipeline, node, connect }) }
 }

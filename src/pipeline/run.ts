@@ -3,7 +3,8 @@
  * supervision tree, and says what it is doing until it is stopped.
  */
 import { mkdirSync } from 'node:fs'
-import type { ExitReason, TreeNode } from '../actor/actor.js'
+import type { ChildSpec, ExitReason, TreeNode } from '../actor/actor.js'
+import type { NodeOptions } from '../actor/node/link.js'
 import { createSystem } from '../actor/system.js'
 import { messageOf, TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
@@ -74,6 +75,7 @@ export async function runPipeline(definition: PipelineDefinition, options: RunOp
     world,
     log,
     ...(options.threadHeapMb === undefined ? {} : { threadHeapMb: options.threadHeapMb }),
+    ...(plan.node === undefined ? {} : { node: plan.node }),
   })
   const keeper = createStatusKeeper(definition, world, plan.paths)
   let state: PipelineStatus['state'] = 'starting'
@@ -129,8 +131,15 @@ export async function runPipeline(definition: PipelineDefinition, options: RunOp
   }
 }
 
+interface Plan {
+  readonly spec: ChildSpec
+  readonly paths: ReturnType<typeof pathsOf>
+  /** In a cluster: how the actors of other nodes are reached. */
+  readonly node?: NodeOptions
+}
+
 /** What is started, and where its parts are found. A cluster's log is made or checked first. */
-async function planOf(definition: PipelineDefinition, options: RunOptions) {
+async function planOf(definition: PipelineDefinition, options: RunOptions): Promise<Plan> {
   if (options.cluster !== undefined) {
     const { prepareCluster } = await import('./cluster.js')
     return prepareCluster(definition, options.cluster, options)

@@ -2,6 +2,7 @@
  * The log of one partition in a cluster, as an actor with its own connection, on the thread of the partition's owner. It
  * speaks to each consumer as the memory log does; each serves one processor.
  */
+import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import type { LogMessage, OwnerMessage } from '../log.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
@@ -15,6 +16,8 @@ export interface PartitionLogArgs
 export type PartitionLogMessage =
   | LogMessage
   | { readonly type: 'alive' }
+  /** Ask, from other nodes too: what it did since it was opened. */
+  | { readonly type: 'figures' }
   /** Ask: whether this owner can still commit; an owner that cannot ends instead of answering. */
   | { readonly type: 'still-owner' }
   /** Ask: delivers nothing more, waits for what was delivered, writes the last checkpoint. Then the unit may be stopped. */
@@ -83,6 +86,8 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
             return
           case 'close':
             return machine.close(message.deadlineMs).then(() => true)
+          case 'figures':
+            return { ...machine.figures() }
           case 'alive':
             return true
           case 'still-owner':
@@ -98,4 +103,5 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
       inspect: () => ({ ...machine.figures() }),
     }
   },
+  { messages: z.object({ type: z.literal('figures') }) },
 )

@@ -1,4 +1,5 @@
 /** The log of one reader in a cluster, as an actor with its own connection. It speaks to the reader as the memory log does. */
+import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import type { LogMessage, Opened, PartitionSet, ReaderMessage } from '../log.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
@@ -16,6 +17,8 @@ export type LogWriterMessage =
   | LogMessage
   /** Ask: proof of life. */
   | { readonly type: 'alive' }
+  /** Ask, from other nodes too: what it did since it was opened. */
+  | { readonly type: 'figures' }
 
 export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
   { module: import.meta.url, export: 'logWriter' },
@@ -68,6 +71,8 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
           case 'hurry':
             writer?.hurry()
             return
+          case 'figures':
+            return writer === null ? null : { ...writer.figures() }
           case 'alive':
             return true
           default:
@@ -81,4 +86,5 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
       inspect: () => ({ source, ...writer?.figures() }),
     }
   },
+  { messages: z.object({ type: z.literal('figures') }) },
 )

@@ -1,13 +1,21 @@
-/** Why a resource is where it is: the assignment that every node computes, computed here from one look at the bucket. */
+/**
+ * Why a resource is where it is: the assignment that every node computes, computed here from one look at the bucket; and
+ * what the node that holds it tells of it.
+ */
+import type { PartitionLogFigures } from '../../log/jetstream/partition.js'
 import { decodeProcessor, decodeReader } from '../../log/jetstream/stored.js'
+import type { LogWriterFigures } from '../../log/jetstream/writer.js'
 import { type AssignmentInput, assign } from '../../membership/assignment.js'
 import { type Explanation, explainAssignment } from '../../membership/explanation.js'
 import { partitionResource, type Resource, readerResource } from '../../membership/port.js'
 import { membershipSettings } from '../../membership/settings.js'
 import { standingSeen } from '../../membership/situation.js'
+import type { WhyView } from '../../membership/view.js'
+import { clusterPaths } from '../../pipeline/cluster-graph.js'
 import type { PipelineDefinition } from '../../pipeline/definition.js'
 import { partitionSets } from '../../pipeline/graph.js'
 import { TroupeError } from '../../world/error.js'
+import { askNodes } from './ask-nodes.js'
 import { answerWithin, type ClusterAccess } from './connect.js'
 import { lookAtBucket } from './snapshot.js'
 import { type OwnerLine, ownerOf } from './status.js'
@@ -18,6 +26,18 @@ export interface WhyAnswer {
   readonly death: string | null
   /** What a node that sees the same wants now; whether the members have settled is not seen from outside. */
   readonly explanation: Explanation
+  /** As the node that holds it tells; null: nobody holds it. */
+  readonly told: ToldByHolder | null
+}
+
+export interface ToldByHolder {
+  readonly node: string
+  /** What is missing of the rest, and why. */
+  readonly problem: string | null
+  /** Its own view: the same explanation, with what it keeps in mind (settling, a unit that failed), and what it did lately. */
+  readonly view: WhyView | null
+  /** Of its fence since it was opened: commits, those refused or without an answer; and how far it is. */
+  readonly figures: PartitionLogFigures | LogWriterFigures | null
 }
 
 /** @throws TroupeError `unknown-resource` (exit code 2) */
@@ -46,11 +66,34 @@ export async function whyThere(access: ClusterAccess, name: string): Promise<Why
     settings: membershipSettings({ lease: definition.cluster.lease }),
   }
   const lease = observer.lease(resource, now)
+  const owner = ownerOf({ observer, now, ...rest }, resource, await termOf(access, resource))
   return {
-    owner: ownerOf({ observer, now, ...rest }, resource, await termOf(access, resource)),
+    owner,
+    told: owner.node === null ? null : await toldBy(access, owner.node, resource),
     death: lease.state === 'dead' ? lease.why : null,
     explanation: explainAssignment(input, assign(input), resource)!,
   }
+}
+
+async function toldBy(access: ClusterAccess, node: string, resource: Resource): Promise<ToldByHolder> {
+  const { control } = clusterPaths(access.definition)
+  const [view, figures] = await askNodes(access, [
+    { node, path: control, message: { type: 'why', resource } },
+    { node, path: logPathOf(access.definition, resource), message: { type: 'figures' } },
+  ])
+  const problem = [view!, figures!].find(({ answered }) => !answered)
+  return {
+    node,
+    problem: problem?.answered === false ? problem.problem : null,
+    view: view!.answered ? (view!.value as WhyView) : null,
+    figures: figures!.answered ? (figures!.value as PartitionLogFigures | LogWriterFigures | null) : null,
+  }
+}
+
+function logPathOf(definition: PipelineDefinition, resource: Resource): string {
+  const paths = clusterPaths(definition)
+  const [kind, name = '', partition = '0'] = resource.split('.')
+  return kind === 'reader' ? paths.readerLog(name) : `${paths.owner(name, Number(partition))}/log`
 }
 
 /** As the nodes name them, in their order. */

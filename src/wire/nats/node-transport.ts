@@ -46,7 +46,7 @@ export function natsNodeLink(nats: NatsLink, names: { readonly pipeline: string;
     node,
     maxBytes: nats.maxPayload,
     send(to, bytes) {
-      if (!nats.connected) throw refused(`not connected to ${nats.described}`)
+      if (!nats.connected) throw notConnected(nats.described)
       if (underWay + bytes.byteLength > MAX_UNDER_WAY) throw refused(`${underWay} bytes are under way already`)
       connection.publish(subjectOf(to), bytes)
       underWay += bytes.byteLength
@@ -66,6 +66,10 @@ export function natsNodeLink(nats: NatsLink, names: { readonly pipeline: string;
       subscription = undefined
     },
   }
+}
+
+export function notConnected(to: string): TroupeError {
+  return refused(`not connected to ${to}`)
 }
 
 function refused(why: string): TroupeError {
