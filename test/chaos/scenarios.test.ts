@@ -41,8 +41,9 @@ const promises = [
     'cluster',
     'nodes and NATS servers that are killed and paused lose nothing, and nothing is twice in a fenced sink',
     3,
-    60,
+    40,
   ],
+  ['cluster-group', 'the same where the stream is read through its consumer group', 3, 40],
 ] as const
 
 describe('under chaos', () => {
