@@ -68,6 +68,8 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
           case 'hurry':
             writer?.hurry()
             return
+          case 'still-owner':
+            return writer?.stillOwns().then(() => true) ?? false
           case 'alive':
             return true
           default:
