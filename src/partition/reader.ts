@@ -29,6 +29,8 @@ export type ReaderInput =
 
 /** ms that the log may take to seal: one durable write behind at most one other. */
 const sealDeadline = 30_000
+/** ms that it may take to read who owns the source. */
+const ownsDeadline = 30_000
 
 export const reader = defineActor<ReaderArgs, ReaderInput>(
   { module: import.meta.url, export: 'reader' },
@@ -72,6 +74,9 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
         outstanding: opened.outstanding,
       },
       out: router,
+      async stillOwns() {
+        await log.ask({ type: 'still-owner' }, ownsDeadline)
+      },
       fail: (error) => context.exit(error),
       discharge: (receipts) => log.tell({ type: 'discharge', source: args.source, term: opened.term, receipts }),
     })

@@ -24,6 +24,11 @@ export interface SourceContext {
   readonly term: number
   readonly resume: SourceResume
   readonly out: SourceOutput
+  /**
+   * Resolves when the log has shown that no later reader of this source exists; rejects where one does. Ask before anything
+   * is concluded from a source that is further than our state: a reader that stood still after it took over bears an old one.
+   */
+  stillOwns(): Promise<void>
   /** The reader cannot go on; its actor fails with this error. Safe to call from any callback, more than once. */
   fail(error: Error): void
 }

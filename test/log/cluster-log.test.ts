@@ -261,6 +261,31 @@ test('a log that lost its tail ends its reader, and the next one goes on from wh
   await settle(() => expect(next.told.some(({ type }) => type === 'stored')).toBe(true))
 })
 
+test('a reader that stood still while it took over learns that it is fenced, not that the log lost its tail', async () => {
+  const { stream, again } = await stage()
+  // Its reading of what the source must still be told never gets anywhere; its successor clears that away meanwhile.
+  const deaf: StreamPort = { ...(await again()), read: () => ({ credit() {}, stop() {} }) }
+  const sealed = vi.fn(deaf.commit)
+  const standing = write({ ...deaf, commit: sealed }).then(
+    () => null,
+    (error) => error,
+  )
+  await settle(() => expect(sealed.mock.settledResults).toHaveLength(1))
+  const successor = await write(stream)
+  await successor.writer.stillOwns()
+  await settle(async () => expect(await stream.subjects(names.obligations('db'), 5_000)).toEqual([]))
+  expect(await standing).toMatchObject({ code: 'fenced' })
+})
+
+test('a reader that asks whether it still owns its source is told, and ends where it does not', async () => {
+  const { stream, again } = await stage()
+  const first = await write(stream)
+  await first.writer.stillOwns()
+  await write(await again())
+  await expect(first.writer.stillOwns()).rejects.toMatchObject({ code: 'fenced' })
+  expect(first.failures).toMatchObject([{ code: 'fenced' }])
+})
+
 test('a reader that waits is told when every processor has caught up, and not before', async () => {
   const { stream } = await stage()
   const owning = await own(stream, {}, ['a'])

@@ -79,6 +79,8 @@ export function createChecker(init: CheckerInit): Checker {
   /** Owners that have sealed; those of them that had when a tail was lost. */
   const ownersEver = new Set<string>()
   const survivors = new Set<string>()
+  /** Checkpoints that may speak of frames which the log has lost since: a seal hands on what it found. */
+  const outdated = new Set<string>()
 
   function violation(text: string): void {
     if (violations.length < mostViolations) violations.push(`at ${init.now().toFixed(1)} ms: ${text}`)
@@ -166,11 +168,13 @@ export function createChecker(init: CheckerInit): Checker {
   /** What a processor's checkpoint says is done was seen by its target. */
   function checkProcessor(target: Target, stored: Stored): void {
     const { subject, sequence, payload } = stored.message
-    const { term, owner, lanes, marks, sequence: until } = decodeProcessor(payload, subject)
+    const { term, owner, commit, lanes, marks, sequence: until } = decodeProcessor(payload, subject)
     storedCheckpoint(stored, term, owner)
+    if (survivors.has(owner)) outdated.add(subject)
+    else if (commit > 0) outdated.delete(subject)
     const row = rows.get(init.frames(target.scope, target.partition)) ?? []
     // Who was at work when a tail was lost may still speak of its frames; sequence and marks are hints, and are looked at again.
-    const aware = !survivors.has(owner)
+    const aware = !outdated.has(subject)
     let index = aware ? Math.min(doneTo.get(subject) ?? 0, row.length) : 0
     if (aware) {
       for (; index < row.length && row[index]!.sequence <= until; index++) checkSeen(target, row[index]!, sequence)
@@ -244,6 +248,7 @@ export function createChecker(init: CheckerInit): Checker {
       init.note(`lost ${messages.map(({ message }) => message.sequence).join(', ')}`)
       checker.lostMessages += messages.length
       for (const owner of ownersEver) survivors.add(owner)
+      for (const subject of targetOf.keys()) outdated.add(subject)
       for (const stored of messages) {
         const { subject } = stored.message
         const now = owned.get(stored)

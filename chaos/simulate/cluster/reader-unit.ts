@@ -110,6 +110,7 @@ export function startReader(init: ReaderUnitInit): Unit {
         outstanding: opened.outstanding,
       },
       out: made,
+      stillOwns: writer.stillOwns,
       fail: end,
       discharge: (receipts) => writer.discharge(receipts),
     })

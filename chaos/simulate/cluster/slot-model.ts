@@ -170,12 +170,15 @@ export async function openSlotReader(
     },
   })
   await hop()
-  if (slot.confirmed > state)
+  const { confirmed } = slot
+  if (confirmed > state) {
+    await context.stillOwns()
     throw new TroupeError({
       code: 'slot-ahead',
-      message: `the slot is confirmed to ${slot.confirmed}, our checkpoint is at ${state}`,
+      message: `the slot is confirmed to ${confirmed}, our checkpoint is at ${state}`,
       permanent: true,
     })
+  }
 
   /** Records what came, and stops where the router says so. */
   function work(): void {

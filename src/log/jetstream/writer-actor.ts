@@ -73,6 +73,8 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
             return
           case 'figures':
             return writer === null ? null : { ...writer.figures() }
+          case 'still-owner':
+            return writer?.stillOwns().then(() => true) ?? false
           case 'alive':
             return true
           default:

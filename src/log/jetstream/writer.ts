@@ -60,6 +60,8 @@ export interface LogWriter {
   discharge(receipts: readonly number[]): void
   /** Somebody waits for everything appended to be processed: `settled` is told when it is. */
   hurry(): void
+  /** Resolves when a read has shown that no other writer of this source has sealed; fails this one where one has. */
+  stillOwns(): Promise<void>
   /** Stores what was appended, as far as that is possible within the deadline, and ends. */
   close(deadlineMs: number): Promise<void>
   figures(): LogWriterFigures
@@ -189,18 +191,15 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       const late = world.setTimer(obligationsDeadline, () => done(obligationsLate()))
       let looking = world.setTimer(obligationsLook, look)
       let ended = false
-      /** The end may have been lost with a tail: then it never comes. */
+      const lookLater = () => {
+        if (!ended) looking = world.setTimer(obligationsLook, look)
+      }
+      /** The end may have been lost with a tail, or removed by a successor: then it never comes. */
       function look(): void {
-        stream.at(last, stateDeadline).then(
-          (found) => {
-            if (ended) return
-            if (found?.subject !== names.obligations(source)) done(obligationsLost(last))
-            else looking = world.setTimer(obligationsLook, look)
-          },
-          () => {
-            if (!ended) looking = world.setTimer(obligationsLook, look)
-          },
-        )
+        stream.at(last, stateDeadline).then((found) => {
+          if (ended || found?.subject === names.obligations(source)) return lookLater()
+          fence.stillStands(subject).then((answered) => (answered ? done(obligationsLost(last)) : lookLater()), done)
+        }, lookLater)
       }
       const done = (error?: Error) => {
         ended = true
@@ -225,6 +224,16 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       })
     })
     return found
+  }
+
+  async function stillOwns(): Promise<void> {
+    try {
+      while (!over && !(await fence.stillStands(subject))) await sleep(250)
+    } catch (error) {
+      fail(error)
+      throw error
+    }
+    if (over) throw new TroupeError({ code: 'log-closed', message: 'the log was closed meanwhile', place })
   }
 
   function obligationsLost(sequence: number): TroupeError {
@@ -515,6 +524,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       demand = appended
       if (storedTo >= demand) void lookForCover()
     },
+    stillOwns,
     async close(deadlineMs) {
       if (!over && (committing || queue.length > 0))
         await new Promise<void>((resolve) => {

@@ -100,6 +100,8 @@ export async function decideStart(
           // It has moved on because a newer reader of this source has it: that is no gap, and not ours to judge.
           const holder = await slotHolder(client, config.slot, prefix, context.term)
           if (holder?.is === 'newer') throw slotInUse(config, serverLabel(config), holder, place)
+          // Such a reader may also have come and gone while this one stood still.
+          await context.stillOwns()
           if (config.onGap !== 'report') throw gapError(config, verdict, joined, place)
           const lsn = verdict.recreate ? await recreate() : verdict.to!
           context.log.warn({ slot: config.slot, cause: verdict.cause, lsn: formatLsn(lsn) }, 'going on behind a gap')

@@ -160,6 +160,7 @@ export interface Resume {
   readonly confirmed?: ReaderState | null
   readonly appended?: Recording['last']
   readonly term?: number
+  readonly stillOwns?: () => Promise<void>
 }
 
 export interface Started {
@@ -190,6 +191,7 @@ export async function openReader(
       outstanding: [],
     },
     out: recording.out,
+    stillOwns: resume.stillOwns ?? (async () => {}),
     fail: (error) => {
       recording.error = error
     },

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import type { ReaderState } from '../../../src/checkpoint/checkpoint.js'
 import { formatLsn, parseLsn } from '../../../src/source/postgres/lsn.js'
 import { connectReplication } from '../../../src/wire/copyboth.js'
-import type { TroupeError } from '../../../src/world/error.js'
+import { TroupeError } from '../../../src/world/error.js'
 import { realWorld } from '../../../src/world/real.js'
 import { harness } from './harness.js'
 import { createRecording, openReader, type Started, sourceFor, until } from './recording.js'
@@ -217,6 +217,22 @@ describe('a reader that starts again', () => {
     expect(window.bounded).toBe(true)
     expect(window.lastSeen).toMatch(/^\w+\/\w+\.\.\w+\/\w+$/)
     expect(second.recording.events[0]!.source.epoch.toString()).toBe(state.epoch)
+  })
+
+  it('asks who owns the source before it takes a slot that is further on, or gone, for a gap', async () => {
+    const first = await here.start('CREATE TABLE q1 (id int PRIMARY KEY)', ['public.q1'])
+    const state = await settled(first)
+    // A reader that stood still since its takeover; its successor has come, confirmed, and gone.
+    const fenced = new TroupeError({ code: 'fenced', message: 'another owner has sealed term 3' })
+    const old = { state, term: 2, stillOwns: () => Promise.reject(fenced) }
+    const config = { ...first.config, onGap: 'report' } as const
+    await here.db.query('INSERT INTO q1 VALUES (1)')
+    await here.db.query('SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())', [config.slot])
+    expect((await failure(openReader(config, createRecording(), old))).code).toBe('fenced')
+    await here.db.query('SELECT pg_drop_replication_slot($1)', [config.slot])
+    expect((await failure(openReader(config, createRecording(), old))).code).toBe('fenced')
+    const { rowCount } = await here.db.query('SELECT 1 FROM pg_replication_slots WHERE slot_name = $1', [config.slot])
+    expect(rowCount).toBe(0)
   })
 
   it('refuses a slot that is gone, or makes it anew behind a window', async () => {

@@ -185,6 +185,7 @@ export async function openHarness(config: RedisStreamsSourceDefinition, options:
     term: options.term ?? 1,
     resume,
     out,
+    stillOwns: async () => {},
     fail: (error) => failures.push(error),
     discharge: (numbers) => discharged.push(...numbers),
   })
