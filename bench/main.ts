@@ -19,6 +19,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   streams: async () => (await import('./streams.js')).benchStreams,
   runtime: async () => (await import('./runtime.js')).benchRuntime,
   'wal-redis': async () => (await import('./wal-redis.js')).benchWalRedis,
+  cluster: async () => (await import('./cluster.js')).benchCluster,
 }
 
 async function main(): Promise<number> {

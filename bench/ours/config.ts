@@ -38,6 +38,20 @@ export function walToHandler(url: string, slot: string): PipelineConfig {
   }
 }
 
+/**
+ * For the cluster and, in the same run, without it: one partition, so that the whole of it is on one node and the reader on
+ * another.
+ */
+export function walToNode(url: string, slot: string, name: string, module = handler): PipelineConfig {
+  return {
+    ...walToHandler(url, slot),
+    name,
+    partitions: 1,
+    cluster: { durability: 'synced', maxBytes: 2 * 1024 ** 3 },
+    processors: { count: { handler: module } },
+  }
+}
+
 export function walToRedis(url: string, slot: string, redis: string, stream: string): PipelineConfig {
   return {
     name: 'bench',
