@@ -11,7 +11,7 @@ export const partitions = 4
  * A host with two cores has none to spare beside the server and the reader: owners then run on the reader's thread, which
  * spares them the way between two threads. Else the runtime's own default.
  */
-const threads = availableParallelism() <= 2 ? { threads: 0 } : {}
+export const threads: { readonly threads?: number } = availableParallelism() <= 2 ? { threads: 0 } : {}
 
 const folders: string[] = []
 
