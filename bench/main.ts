@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- NAME [--json] [--quick] [--pairs N] [--scale X] [--no-peers] [--only VARIANT]`
+ * `npm run bench -- NAME [--json] [--quick] [--pairs N] [--scale X] [--no-peers] [--only VARIANT] [--rate N]`
  *
  * Prints what was measured, beside its limit, its peers and its aims. Progress goes to stderr. Exits 1 where a side could
  * not be run; an aim that was missed is printed and does not fail, for it depends on the machine.
@@ -19,6 +19,8 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   streams: async () => (await import('./streams.js')).benchStreams,
   runtime: async () => (await import('./runtime.js')).benchRuntime,
   'wal-redis': async () => (await import('./wal-redis.js')).benchWalRedis,
+  takeover: async () => (await import('./takeover.js')).benchTakeover,
+  cluster: async () => (await import('./cluster.js')).benchCluster,
 }
 
 async function main(): Promise<number> {

@@ -1,4 +1,4 @@
-/** Options of every benchmark: `NAME [--json] [--quick] [--pairs N] [--scale X] [--no-peers]`. */
+/** Options of every benchmark: `NAME [--json] [--quick] [--pairs N] [--scale X] [--no-peers] [--rate N]`. */
 import { parseArgs } from 'node:util'
 
 export interface BenchOptions {
@@ -13,6 +13,8 @@ export interface BenchOptions {
   readonly peerRuns: number
   /** Only variants whose name contains this. */
   readonly only: string
+  /** `takeover`: events a second that are offered; default 10,000. */
+  readonly rate: number
 }
 
 export function readOptions(args: readonly string[]): BenchOptions {
@@ -26,6 +28,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       scale: { type: 'string' },
       'no-peers': { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
+      rate: { type: 'string' },
     },
   })
   const number = (name: string, text: string | undefined, fallback: number) => {
@@ -42,5 +45,6 @@ export function readOptions(args: readonly string[]): BenchOptions {
     peers: !values['no-peers'],
     peerRuns: values.quick ? 1 : 2,
     only: values.only,
+    rate: number('rate', values.rate, 10_000),
   }
 }

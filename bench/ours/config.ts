@@ -11,7 +11,7 @@ export const partitions = 4
  * A host with two cores has none to spare beside the server and the reader: owners then run on the reader's thread, which
  * spares them the way between two threads. Else the runtime's own default.
  */
-const threads = availableParallelism() <= 2 ? { threads: 0 } : {}
+export const threads: { readonly threads?: number } = availableParallelism() <= 2 ? { threads: 0 } : {}
 
 const folders: string[] = []
 
@@ -35,6 +35,20 @@ export function walToHandler(url: string, slot: string): PipelineConfig {
     ...threads,
     sources: { wal: walSource(url, slot) },
     processors: { count: { handler } },
+  }
+}
+
+/**
+ * For the cluster and, in the same run, without it: one partition, so that the whole of it is on one node and the reader on
+ * another.
+ */
+export function walToNode(url: string, slot: string, name: string, module = handler): PipelineConfig {
+  return {
+    ...walToHandler(url, slot),
+    name,
+    partitions: 1,
+    cluster: { durability: 'synced', maxBytes: 2 * 1024 ** 3 },
+    processors: { count: { handler: module } },
   }
 }
 

@@ -3,6 +3,8 @@ import { BroadcastChannel } from 'node:worker_threads'
 import { join, type Tally } from '../harness/tally.js'
 
 export const tallyChannel = 'troupe-bench-tally'
+/** On which time-rows.ts says what it measured, once. */
+export const latencyChannel = 'troupe-bench-latency'
 
 const pollMs = 20
 

@@ -1,6 +1,7 @@
 /**
  * Writes rows at a fixed rate, open-loop: 20 rows a transaction over two connections, each row with the microsecond at
- * which its transaction was due. What was delayed is written as fast as possible and keeps its due time.
+ * which its transaction was due. What was delayed is written as fast as possible and keeps its due time. SIGTERM: ends
+ * after the transactions that are under way.
  */
 import { Client } from 'pg'
 
@@ -10,13 +11,17 @@ const connections = 2
 const input = JSON.parse(process.argv[2]!) as { readonly url: string; readonly rate: number; readonly total: number }
 const start = Date.now() + 50
 const share = input.total / connections
+let over = false
+process.once('SIGTERM', () => {
+  over = true
+})
 
 async function write(connection: number): Promise<void> {
   const client = new Client({ connectionString: input.url })
   await client.connect()
   await client.query('SET synchronous_commit = off')
   const rate = input.rate / connections
-  for (let written = 0; written < share; written += rowsPerTransaction) {
+  for (let written = 0; written < share && !over; written += rowsPerTransaction) {
     const due = start + ((written + rowsPerTransaction) * 1000) / rate
     const wait = due - Date.now()
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))

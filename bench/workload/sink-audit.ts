@@ -1,0 +1,141 @@
+/**
+ * Reads the sink of `takeover` between the steps, to the last entry: who handled what, when it was committed (the entry's id
+ * is the millisecond of the commit by Redis's clock, which is this host's), what came twice and what is missing.
+ */
+import { Redis } from 'ioredis'
+
+/** A partition has gone from one node to another. */
+export interface Passage {
+  readonly partition: number
+  readonly from: string
+  readonly to: string
+  /** ms since the Unix epoch: the last commit of the one, the first of the other. */
+  readonly lastAt: number
+  readonly firstAt: number
+}
+
+export interface Newest {
+  readonly node: string
+  /** ms since the Unix epoch. */
+  readonly due: number
+}
+
+export interface SinkAudit {
+  /** A step begins: forgets the passages and silences of the one before. */
+  begin(at: number): void
+  /** Reads and removes what is new. */
+  catchUp(): Promise<void>
+  /** The newest entry of each partition; null where there was none since the last `catchUp`. */
+  newest(): Promise<readonly (Newest | null)[]>
+  readonly passages: readonly Passage[]
+  /** First commit, since the step began, of an event that was due after its begin; null: none. */
+  readonly firstDueAfterBegin: number | null
+  /** Longest time of the step, ms, in which no partition committed anything. */
+  longestSilence(): number
+  readonly events: number
+  readonly duplicated: number
+  /** Counters that were leapt over. */
+  readonly leapt: number
+  lastCounter(key: number): number
+  close(): void
+}
+
+const pageSize = 2_000
+/** A step is shorter, ms. */
+const longestStep = 600_000
+
+export function createSinkAudit(url: string, streams: readonly string[], keys: number): SinkAudit {
+  const redis = new Redis(url)
+  redis.on('error', () => {})
+  const last = new Int32Array(keys)
+  const places = streams.map(() => ({ id: '0', at: 0, node: '' }))
+  const passages: Passage[] = []
+  let begunAt = 0
+  let busy = new Uint8Array(longestStep)
+  let firstDue: number | null = null
+  let events = 0
+  let duplicated = 0
+  let leapt = 0
+
+  function take(partition: number, id: string, fields: readonly string[]): void {
+    const at = Number(id.slice(0, id.indexOf('-')))
+    const value = (name: string) => fields[fields.indexOf(name) + 1]!
+    const node = value('node')
+    const place = places[partition]!
+    if (place.node !== '' && place.node !== node)
+      passages.push({ partition, from: place.node, to: node, lastAt: place.at, firstAt: at })
+    place.id = id
+    place.at = at
+    place.node = node
+    events++
+    const offset = Math.floor(at - begunAt)
+    if (offset >= 0 && offset < longestStep) busy[offset] = 1
+    if (Number(value('due')) / 1000 > begunAt && (firstDue === null || at < firstDue)) firstDue = at
+    const key = Number(value('key'))
+    const counter = Number(value('counter'))
+    const before = last[key]!
+    if (counter <= before) duplicated++
+    else {
+      leapt += counter - before - 1
+      last[key] = counter
+    }
+  }
+
+  async function read(stream: string, partition: number): Promise<void> {
+    for (;;) {
+      const page = await redis.xrange(stream, `(${places[partition]!.id}`, '+', 'COUNT', pageSize)
+      for (const [id, fields] of page) take(partition, id, fields)
+      // One entry is kept: the newest is asked for.
+      if (page.length > 0) await redis.xtrim(stream, 'MINID', places[partition]!.id)
+      if (page.length < pageSize) return
+    }
+  }
+
+  return {
+    begin(at) {
+      begunAt = at
+      busy = new Uint8Array(longestStep)
+      firstDue = null
+      passages.length = 0
+    },
+    async catchUp() {
+      for (const [partition, stream] of streams.entries()) await read(stream, partition)
+    },
+    async newest() {
+      const asked = redis.pipeline()
+      for (const stream of streams) asked.xrevrange(stream, '+', '-', 'COUNT', 1)
+      const answers = (await asked.exec()) ?? []
+      return answers.map(([, answer]) => {
+        const fields = (answer as [string, string[]][] | undefined)?.[0]?.[1]
+        if (fields === undefined) return null
+        const value = (name: string) => fields[fields.indexOf(name) + 1]!
+        return { node: value('node'), due: Number(value('due')) / 1000 }
+      })
+    },
+    passages,
+    get firstDueAfterBegin() {
+      return firstDue
+    },
+    longestSilence() {
+      let longest = 0
+      let since = -1
+      for (let ms = 0; ms < longestStep; ms++) {
+        if (busy[ms] === 0) continue
+        if (since >= 0) longest = Math.max(longest, ms - since)
+        since = ms
+      }
+      return longest
+    },
+    get events() {
+      return events
+    },
+    get duplicated() {
+      return duplicated
+    },
+    get leapt() {
+      return leapt
+    },
+    lastCounter: (key) => last[key]!,
+    close: () => redis.disconnect(),
+  }
+}
