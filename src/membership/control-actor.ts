@@ -34,6 +34,8 @@ export interface ControlArgs {
 }
 
 export type ControlMessage =
+  /** Ask: the processors that are paused by order. */
+  | { readonly type: 'paused' }
   | { readonly type: 'view' }
   | { readonly type: 'why'; readonly resource: Resource }
   | { readonly type: 'drain' }
@@ -45,9 +47,14 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     const { world, log } = context
     const { node } = args.address
     const { link, kv } = await openStore(context, args)
+    let paused: readonly string[] = []
     const machine = createControl({
       kv,
-      units: createUnits({ context, plans: new Map(args.units.map((plan) => [plan.resource, plan])) }),
+      units: createUnits({
+        context,
+        plans: new Map(args.units.map((plan) => [plan.resource, plan])),
+        paused: () => paused,
+      }),
       world,
       log,
       node,
@@ -57,6 +64,7 @@ export const control = defineActor<ControlArgs, ControlMessage>(
       resources: args.units.map(({ resource }) => resource),
       settings: { lease: args.lease },
       onEvent: (event) => {
+        if (event.type === 'orders') paused = [...event.orders.pausedProcessors].sort()
         if (event.type === 'name-lost') context.exit(event.error)
       },
     })
@@ -69,6 +77,8 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     return {
       receive(message) {
         switch (message.type) {
+          case 'paused':
+            return paused
           case 'view':
             return machine.view()
           case 'why':

@@ -154,6 +154,7 @@ function ownerUnit(
           mailbox: frameMailbox,
           args: {
             address: addressOf(node),
+            orders: clusterPaths(definition).control,
             scope: set.name,
             partition,
             processors: set.processors.map((name) => ({ name, start: definition.processors[name]!.start })),

@@ -3,6 +3,7 @@
  * speaks to each consumer as the memory log does; each serves one processor.
  */
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
+import { messageOf } from '../../world/error.js'
 import type { LogMessage, OwnerMessage } from '../log.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
 import { createPartitionLog, type PartitionLogInit } from './partition.js'
@@ -10,11 +11,23 @@ import { createPartitionLog, type PartitionLogInit } from './partition.js'
 export interface PartitionLogArgs
   extends Pick<PartitionLogInit, 'scope' | 'partition' | 'processors' | 'checkpointInterval' | 'retain' | 'window'> {
   readonly address: ClusterAddress
+  /** Path of the actor that knows the orders: asked who is paused before anything is given out. */
+  readonly orders: string
 }
+
+/** Ask: the processors that are paused by order. */
+export interface PausedQuestion {
+  readonly type: 'paused'
+}
+
+/** ms for one answer of whoever knows the orders, and for which they are asked. */
+const ordersWithin = 1_000
+const ordersAskedFor = 20_000
 
 export type PartitionLogMessage =
   | LogMessage
-  | { readonly type: 'alive' }
+  /** Ask: a proof of life. It brings the orders as they are. */
+  | { readonly type: 'alive'; readonly paused?: readonly string[] }
   /** Ask: whether this owner can still commit; an owner that cannot ends instead of answering. */
   | { readonly type: 'still-owner' }
   /** Ask: delivers nothing more, waits for what was delivered, writes the last checkpoint. Then the unit may be stopped. */
@@ -30,6 +43,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
   async (context: ActorContext<PartitionLogMessage>, args) => {
     const { world, log } = context
     const { address, scope, partition } = args
+    const paused = await pausedNow(context, args.orders)
     const { link, stream, names } = await openStream(address, `part.${scope}.${partition}`, context, (error) =>
       context.exit(error),
     )
@@ -42,6 +56,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
       stream,
       names,
       owner: ownerName(address, world),
+      paused,
       holdback: address.holdback,
       deliver: (processor, frames) => owners.get(processor)?.ref.tell({ type: 'frames', frames }),
       failed: (error) => context.exit(error),
@@ -53,6 +68,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
       throw error
     }
     link.connection.subscribe(names.hurry, { callback: () => void machine.checkpoint() })
+    link.connection.subscribe(names.sought, { callback: () => void machine.lookForSeek() })
 
     /** What a consumer says counts while it is the one that attached last. */
     const isCurrent = (processor: string, session: number) => owners.get(processor)?.session === session
@@ -84,6 +100,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
           case 'close':
             return machine.close(message.deadlineMs).then(() => true)
           case 'alive':
+            if (message.paused !== undefined) machine.pause(message.paused)
             return true
           case 'still-owner':
             return machine.stillOwns().then(() => true)
@@ -99,3 +116,17 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
     }
   },
 )
+
+/** A partition that is taken over while an order is in force must not give out a single frame against it. */
+async function pausedNow(context: ActorContext<PartitionLogMessage>, orders: string): Promise<readonly string[]> {
+  const { world, log, signal } = context
+  const until = world.monotonic() + ordersAskedFor
+  for (;;)
+    try {
+      return (await context.ref<PausedQuestion>(orders).ask({ type: 'paused' }, ordersWithin)) as readonly string[]
+    } catch (error) {
+      if (signal.aborted || world.monotonic() > until) throw error
+      log.debug({ error: messageOf(error) }, 'nobody says yet which processors are paused; asked again')
+      await new Promise<void>((resolve) => world.setTimer(100, resolve))
+    }
+}
