@@ -6,12 +6,14 @@
  * no unit stops for it. When it is stopped it hands everything off first.
  */
 import { type ActorContext, defineActor } from '../actor/actor.js'
+import type { ControlTold } from '../log/jetstream/control-link.js'
 import type { ClusterAddress } from '../log/jetstream/link.js'
 import { connectNats, type NatsLink } from '../wire/nats/connect.js'
 import { messageOf, TroupeError } from '../world/error.js'
 import { createControl } from './control.js'
 import { openNatsKv } from './nats-kv.js'
 import type { Resource } from './port.js'
+import { createRefusals } from './refusals.js'
 import { createUnits, type UnitPlan } from './units.js'
 
 /** How one resource is worked on here. */
@@ -34,8 +36,7 @@ export interface ControlArgs {
 }
 
 export type ControlMessage =
-  /** Ask: the processors that are paused by order. */
-  | { readonly type: 'paused' }
+  | ControlTold
   | { readonly type: 'view' }
   | { readonly type: 'why'; readonly resource: Resource }
   | { readonly type: 'drain' }
@@ -48,6 +49,7 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     const { node } = args.address
     const { link, kv } = await openStore(context, args)
     let paused: readonly string[] = []
+    const refusals = createRefusals()
     const machine = createControl({
       kv,
       units: createUnits({
@@ -63,6 +65,7 @@ export const control = defineActor<ControlArgs, ControlMessage>(
       protocol: args.protocol,
       resources: args.units.map(({ resource }) => resource),
       settings: { lease: args.lease },
+      status: refusals.status,
       onEvent: (event) => {
         if (event.type === 'orders') paused = [...event.orders.pausedProcessors].sort()
         if (event.type === 'name-lost') context.exit(event.error)
@@ -79,6 +82,9 @@ export const control = defineActor<ControlArgs, ControlMessage>(
         switch (message.type) {
           case 'paused':
             return paused
+          case 'commit-refused':
+            refusals.note(message.resource, message.why)
+            return
           case 'view':
             return machine.view()
           case 'why':

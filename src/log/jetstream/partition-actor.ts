@@ -3,26 +3,16 @@
  * speaks to each consumer as the memory log does; each serves one processor.
  */
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
-import { messageOf } from '../../world/error.js'
 import type { LogMessage, OwnerMessage } from '../log.js'
+import { askPaused, type ControlLink, tellRefused } from './control-link.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
 import { createPartitionLog, type PartitionLogInit } from './partition.js'
 
 export interface PartitionLogArgs
-  extends Pick<PartitionLogInit, 'scope' | 'partition' | 'processors' | 'checkpointInterval' | 'retain' | 'window'> {
+  extends ControlLink,
+    Pick<PartitionLogInit, 'scope' | 'partition' | 'processors' | 'checkpointInterval' | 'retain' | 'window'> {
   readonly address: ClusterAddress
-  /** Path of the actor that knows the orders: asked who is paused before anything is given out. */
-  readonly orders: string
 }
-
-/** Ask: the processors that are paused by order. */
-export interface PausedQuestion {
-  readonly type: 'paused'
-}
-
-/** ms for one answer of whoever knows the orders, and for which they are asked. */
-const ordersWithin = 1_000
-const ordersAskedFor = 20_000
 
 export type PartitionLogMessage =
   | LogMessage
@@ -43,7 +33,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
   async (context: ActorContext<PartitionLogMessage>, args) => {
     const { world, log } = context
     const { address, scope, partition } = args
-    const paused = await pausedNow(context, args.orders)
+    const paused = await askPaused(context, args)
     const { link, stream, names } = await openStream(address, `part.${scope}.${partition}`, context, (error) =>
       context.exit(error),
     )
@@ -59,7 +49,10 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
       paused,
       holdback: address.holdback,
       deliver: (processor, frames) => owners.get(processor)?.ref.tell({ type: 'frames', frames }),
-      failed: (error) => context.exit(error),
+      failed: (error) => {
+        tellRefused(context, args, error)
+        context.exit(error)
+      },
     })
     try {
       await machine.open()
@@ -116,17 +109,3 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
     }
   },
 )
-
-/** A partition that is taken over while an order is in force must not give out a single frame against it. */
-async function pausedNow(context: ActorContext<PartitionLogMessage>, orders: string): Promise<readonly string[]> {
-  const { world, log, signal } = context
-  const until = world.monotonic() + ordersAskedFor
-  for (;;)
-    try {
-      return (await context.ref<PausedQuestion>(orders).ask({ type: 'paused' }, ordersWithin)) as readonly string[]
-    } catch (error) {
-      if (signal.aborted || world.monotonic() > until) throw error
-      log.debug({ error: messageOf(error) }, 'nobody says yet which processors are paused; asked again')
-      await new Promise<void>((resolve) => world.setTimer(100, resolve))
-    }
-}

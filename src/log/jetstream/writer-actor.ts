@@ -1,10 +1,11 @@
 /** The log of one reader in a cluster, as an actor with its own connection. It speaks to the reader as the memory log does. */
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import type { LogMessage, Opened, PartitionSet, ReaderMessage } from '../log.js'
+import { type ControlLink, tellRefused } from './control-link.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
 import { createLogWriter, type LogWriter } from './writer.js'
 
-export interface LogWriterArgs {
+export interface LogWriterArgs extends ControlLink {
   readonly address: ClusterAddress
   readonly source: string
   readonly sets: readonly PartitionSet[]
@@ -47,7 +48,9 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
         },
         hurry: () => link.connection.publish(names.hurry),
         failed: (error) => {
-          if (writer === own) context.exit(error)
+          if (writer !== own) return
+          tellRefused(context, args, error)
+          context.exit(error)
         },
       })
       writer = own
