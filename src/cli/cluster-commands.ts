@@ -1,9 +1,9 @@
 /** The commands on a whole cluster, from any machine that reaches its NATS servers. */
-import { Argument, Command } from 'commander'
+import { Argument, Command, InvalidArgumentError } from 'commander'
 import type { ClusterAccess } from '../operator/cluster/connect.js'
 import { TroupeError } from '../world/error.js'
 import { type Answer, type ClusterFlags, clusterOption, onCluster, usage } from './cluster-access.js'
-import { clusterLines, retirementLines, whyLines } from './cluster-text.js'
+import { clusterLines, retirementLines, seekLines, whyLines } from './cluster-text.js'
 
 /** `troupe status FILE --cluster`. */
 export async function statusOfCluster(file: string | undefined, flags: ClusterFlags): Promise<void> {
@@ -33,11 +33,11 @@ export function drainCommand(): Command {
 }
 
 export function pauseCommand(): Command {
-  return pausing('pause', 'let nobody in a cluster work, until it is resumed', true)
+  return pausing('pause', 'let nobody in a cluster work, or one processor rest, until it is resumed', true)
 }
 
 export function resumeCommand(): Command {
-  return pausing('resume', 'let a cluster work again that was paused', false)
+  return pausing('resume', 'let a cluster, or one processor, work again that was paused', false)
 }
 
 export function rollingCommand(): Command {
@@ -91,28 +91,48 @@ export function whyCommand(): Command {
     })
 }
 
+export function seekCommand(): Command {
+  return clusterCommand('seek', 'put a paused processor elsewhere in the log that the cluster retains')
+    .argument('<file>', 'the pipeline')
+    .argument('<processor>', 'its name')
+    .requiredOption(
+      '--to <place>',
+      'earliest, latest, a sequence of the log, a position (0/16B3748, 1700000000000-0, db:…), or a time (2026-01-31T12:00:00Z)',
+    )
+    .option('--skip <events>', 'pass over at most so many events that it has not finished', countOption, 0)
+    .action(
+      async (file: string, processor: string, flags: ClusterFlags & { readonly to: string; readonly skip: number }) => {
+        const [{ seek }, { parseTarget }] = await Promise.all([
+          import('../operator/cluster/seek.js'),
+          import('../operator/cluster/seek-target.js'),
+        ])
+        const to = parseTarget(flags.to)
+        await onCluster(file, flags, async (access) => {
+          const sought = await seek(access, { processor, to, skip: flags.skip })
+          return { value: sought, lines: seekLines(sought) }
+        })
+      },
+    )
+}
+
+function countOption(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('A number of events.')
+  return Number(text)
+}
+
 function pausing(name: 'pause' | 'resume', description: string, paused: boolean): Command {
   return clusterCommand(name, description)
     .argument('<file>', 'the pipeline')
-    .argument('[processor]', 'one processor: not in this version')
+    .argument('[processor]', 'this one alone; without it, the whole pipeline')
     .action(async (file: string, processor: string | undefined, flags: ClusterFlags) => {
-      // The nodes would take the order and not act on it.
-      if (processor !== undefined)
-        throw new TroupeError({
-          code: 'not-in-this-version',
-          message: `troupe ${name} of one processor is not in this version`,
-          remedy: 'leave the processor away: the whole pipeline can be paused',
-          exitCode: 2,
-        })
+      const { mustHaveProcessor } = await import('../operator/cluster/orders.js')
       const { keys } = await import('../membership/keys.js')
-      await onCluster(file, flags, async (access) =>
-        order(
-          access,
-          keys.pausePipeline,
-          paused,
-          paused ? `pipeline ${access.definition.name} is paused` : `pipeline ${access.definition.name} goes on`,
-        ),
-      )
+      const key = processor === undefined ? keys.pausePipeline : keys.pauseProcessor(processor)
+      await onCluster(file, flags, async (access) => {
+        if (processor !== undefined && paused) mustHaveProcessor(access, processor)
+        const what = processor === undefined ? `pipeline ${access.definition.name}` : `processor ${processor}`
+        return order(access, key, paused, `${what} ${paused ? 'is paused' : 'goes on'}`)
+      })
     })
 }
 
@@ -125,6 +145,6 @@ async function order(access: ClusterAccess, key: string, on: boolean, text: stri
 function clusterCommand(name: string, description: string): Command {
   return new Command(name)
     .description(description)
-    .requiredOption(...clusterOption)
+    .option(...clusterOption)
     .option('--json', 'as JSON')
 }

@@ -1,6 +1,7 @@
 /** What a cluster says, for a person. */
 import type { WhyAnswer } from '../operator/cluster/explain.js'
 import type { Retirement } from '../operator/cluster/retire.js'
+import type { Sought } from '../operator/cluster/seek.js'
 import type { ClusterStatus, OwnerLine, PartitionLine } from '../operator/cluster/status.js'
 import { bytesText } from '../pipeline/explain-text.js'
 import { countText, elapsedText, tableLines } from './format.js'
@@ -69,9 +70,28 @@ function termText({ term }: OwnerLine): string {
   return term === 0 ? 'never owned' : `term ${term}`
 }
 
-function lagText({ processor, sequence, lag }: PartitionLine['processors'][number]): string {
-  if (sequence === null) return `${processor} has not begun`
-  return lag === 0 ? `${processor} is through` : `${processor} at ${sequence}, ${countText(lag)} behind`
+function lagText({ processor, sequence, lag, paused }: PartitionLine['processors'][number]): string {
+  const order = paused ? ', paused by order' : ''
+  if (sequence === null) return `${processor} has not begun${order}`
+  const place = lag === 0 ? `${processor} is through` : `${processor} at ${sequence}, ${countText(lag)} behind`
+  return `${place}${order}`
+}
+
+export function seekLines({ processor, partitions }: Sought): string[] {
+  const ends = {
+    owner: 'its owner has begun anew',
+    free: 'nobody holds it: whoever takes it begins there',
+    unanswered: 'its owner has not begun anew yet: see `troupe why`',
+    unchanged: 'as it was',
+  } as const
+  return tableLines(
+    partitions.map(({ partition, from, to, again, skipped, takenUp }) => [
+      `${processor} in ${partition}`,
+      from === to ? `stays at ${from}` : `from ${from} to ${to}`,
+      skipped > 0 ? `${countText(skipped)} events are passed over` : `${countText(again)} events come again`,
+      ends[takenUp],
+    ]),
+  )
 }
 
 export function retirementLines({ processor, partitions }: Retirement): string[] {
@@ -86,11 +106,16 @@ export function retirementLines({ processor, partitions }: Retirement): string[]
   )
 }
 
-export function whyLines({ owner, death, explanation, told }: WhyAnswer): string[] {
+export function whyLines({ owner, death, explanation, processors, refused, told }: WhyAnswer): string[] {
   const { desired, why, hold, standing, candidates } = explanation
   return [
     `${owner.resource}  ${ownerText(owner)}${death === null ? '' : `: ${death}`}, lease revision ${owner.leaseRevision}, ${termText(owner)}`,
     `  desired ${desired ?? 'nobody'}: ${why}${hold === null ? '' : `; no voluntary moves: ${hold}`}`,
+    ...processors.map((one) => `  ${lagText(one)}`),
+    ...refused.map(
+      ({ node, count, why }) =>
+        `  ${countText(count)} commits of ${node} were refused here, the last one because ${why}`,
+    ),
     ...(standing.to === undefined ? [] : [`  released to ${standing.to}`]),
     ...(standing.home === undefined ? [] : [`  home ${standing.home}`]),
     ...tableLines(

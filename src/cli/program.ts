@@ -10,6 +10,7 @@ import {
   resumeCommand,
   retireCommand,
   rollingCommand,
+  seekCommand,
   whyCommand,
 } from './cluster-commands.js'
 import { explainCommand } from './explain-command.js'
@@ -53,6 +54,7 @@ function makeProgram(version: string): Command {
     pauseCommand(),
     resumeCommand(),
     rollingCommand(),
+    seekCommand(),
     retireCommand(),
     whyCommand(),
     serversOf(),

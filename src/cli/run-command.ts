@@ -14,6 +14,7 @@ import { formatDuration, namePattern, parseDuration } from '../pipeline/scalar.j
 import { TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import { realWorld } from '../world/real.js'
+import { serversOf } from './cluster-access.js'
 import { endNow } from './end.js'
 import { jsonLogger, type LogLevel, terminalLogger } from './log.js'
 import { loggedProgress, type Progress, progressFields, terminalProgress } from './progress.js'
@@ -37,7 +38,10 @@ export function runCommand(version: string): Command {
     .description('run a pipeline until it is stopped')
     .argument('<file>', 'pipeline.yaml, or a module that default-exports definePipeline({…})')
     .option('--for <duration>', 'stop after this time, as SIGTERM does (20s, 5m)', durationOption)
-    .option('--cluster <servers>', 'run as a node of a cluster, over these NATS servers (nats://a:4222,nats://b:4222)')
+    .option(
+      '--cluster <servers>',
+      'run as a node of a cluster, over these NATS servers (nats://a:4222,nats://b:4222); `env`: those that TROUPE_CLUSTER names',
+    )
     .option('--node <name>', 'name of this node in the cluster; default the host and the process', nodeOption)
     .option('--no-provision', 'create neither stream nor bucket: refuse where they are missing')
     .option('--json', 'log JSON lines, also on a terminal')
@@ -79,7 +83,7 @@ function clusterOf(flags: RunFlags): { readonly cluster?: ClusterOptions } {
     .replace(/[^A-Za-z0-9_-]/g, '-')
     .slice(0, 48)
   const node = flags.node ?? `${host}-${process.pid}`
-  return { cluster: { servers: flags.cluster, node, version: flags.version, provision: flags.provision } }
+  return { cluster: { servers: serversOf(flags.cluster), node, version: flags.version, provision: flags.provision } }
 }
 
 interface Output {

@@ -7,12 +7,14 @@
  */
 import { z } from 'zod'
 import { type ActorContext, defineActor } from '../actor/actor.js'
+import type { ControlTold } from '../log/jetstream/control-link.js'
 import type { ClusterAddress } from '../log/jetstream/link.js'
 import { connectNats, type NatsLink } from '../wire/nats/connect.js'
 import { messageOf, TroupeError } from '../world/error.js'
 import { createControl } from './control.js'
 import { openNatsKv } from './nats-kv.js'
 import type { Resource } from './port.js'
+import { createRefusals } from './refusals.js'
 import { createUnits, type UnitPlan } from './units.js'
 
 /** How one resource is worked on here. */
@@ -35,6 +37,7 @@ export interface ControlArgs {
 }
 
 export type ControlMessage =
+  | ControlTold
   | { readonly type: 'view' }
   | { readonly type: 'why'; readonly resource: Resource }
   | { readonly type: 'drain' }
@@ -46,9 +49,15 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     const { world, log } = context
     const { node } = args.address
     const { link, kv } = await openStore(context, args)
+    let paused: readonly string[] = []
+    const refusals = createRefusals()
     const machine = createControl({
       kv,
-      units: createUnits({ context, plans: new Map(args.units.map((plan) => [plan.resource, plan])) }),
+      units: createUnits({
+        context,
+        plans: new Map(args.units.map((plan) => [plan.resource, plan])),
+        paused: () => paused,
+      }),
       world,
       log,
       node,
@@ -57,7 +66,9 @@ export const control = defineActor<ControlArgs, ControlMessage>(
       protocol: args.protocol,
       resources: args.units.map(({ resource }) => resource),
       settings: { lease: args.lease },
+      status: refusals.status,
       onEvent: (event) => {
+        if (event.type === 'orders') paused = [...event.orders.pausedProcessors].sort()
         if (event.type === 'name-lost') context.exit(event.error)
       },
     })
@@ -70,6 +81,11 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     return {
       receive(message) {
         switch (message.type) {
+          case 'paused':
+            return paused
+          case 'commit-refused':
+            refusals.note(message.resource, message.why)
+            return
           case 'view':
             return machine.view()
           case 'why':

@@ -83,6 +83,8 @@ export function createControl(init: ControlInit): Control {
     if ('resource' in event) counting.count(event)
     journal.note(event)
     init.onEvent?.(event)
+    // The units hear of orders with the question for a proof of life, which goes with each beat.
+    if (event.type === 'orders' && phase === 'member') heartbeat.now()
   }
 
   function state(): MemberState {

@@ -24,12 +24,15 @@ export interface UnitPlan {
 export interface UnitsInit {
   readonly context: Pick<ActorContext, 'ref' | 'log'>
   readonly plans: ReadonlyMap<Resource, UnitPlan>
+  /** The processors that are paused by order now: each proof of life that is asked for says it. */
+  readonly paused?: () => readonly string[]
   /** ms that a start may take. Default 30,000. */
   readonly startDeadline?: number
 }
 
 export interface AliveMessage {
   readonly type: 'alive'
+  readonly paused?: readonly string[]
 }
 
 export interface CloseMessage {
@@ -50,7 +53,9 @@ export function createUnits(init: UnitsInit): Units {
     const plan = plans.get(resource)
     if (plan === undefined) return false
     try {
-      return (await context.ref<AliveMessage>(plan.probe).ask({ type: 'alive' }, deadlineMs)) !== false
+      const paused = init.paused?.()
+      const question: AliveMessage = { type: 'alive', ...(paused === undefined ? {} : { paused }) }
+      return (await context.ref<AliveMessage>(plan.probe).ask(question, deadlineMs)) !== false
     } catch {
       return false
     }

@@ -154,6 +154,8 @@ function ownerUnit(
           mailbox: frameMailbox,
           args: {
             address: addressOf(node),
+            control: clusterPaths(definition).control,
+            resource: partitionResource(set.name, partition),
             scope: set.name,
             partition,
             processors: set.processors.map((name) => ({ name, start: definition.processors[name]!.start })),
@@ -211,6 +213,8 @@ function readerUnit(definition: PipelineDefinition, node: ClusterNode, source: s
           mailbox: frameMailbox,
           args: {
             address: addressOf(node),
+            control: clusterPaths(definition).control,
+            resource: readerResource(source),
             source,
             sets: partitionSets(definition).filter((set) => routed.has(set.name)),
             closeWithin: 2_000,

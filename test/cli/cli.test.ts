@@ -220,7 +220,7 @@ describe('troupe', () => {
     [['run', 'nowhere.yaml'], 2, 'err', 'error[no-such-file] nowhere.yaml'],
     [['validate'], 2, 'err', 'error[usage]'],
     [['top'], 2, 'err', 'error[not-in-this-version]'],
-    [['why', 'db', '--key', '1'], 2, 'err', 'error[not-in-this-version]'],
+    [['why', 'key.3', 'x.yaml'], 2, 'err', 'error[usage]: this command works on a cluster'],
     [['servers', 'bad'], 2, 'err', 'Allowed choices are start, find, list, reap'],
   ] as const)('%j exits %i', async (args, code, stream, text) => {
     const ended = await troupe(args)

@@ -120,6 +120,13 @@ export function createFence(init: FenceInit): Fence {
   }
 
   function fenced(found: { readonly term: number; readonly owner: string }): TroupeError {
+    if (found.owner.startsWith(seekOwner))
+      return new TroupeError({
+        code: 'sought',
+        message: `the checkpoint was moved by \`troupe seek\` (term ${found.term}; ours is ${term})`,
+        place,
+        remedy: 'nothing: the owner begins anew from there',
+      })
     return new TroupeError({
       code: 'fenced',
       message: `another owner has sealed term ${found.term}; ours is ${term}, and nothing of ours was stored since`,
@@ -280,6 +287,14 @@ export function createFence(init: FenceInit): Fence {
     for (const [index, { subject }] of checkpoints.entries())
       stands.set(subject, { sequence: sequence - (checkpoints.length - 1 - index), commit: number })
   }
+}
+
+/** Begins the name under which `troupe seek` writes a checkpoint; no owner's has a colon. */
+export const seekOwner = 'seek:'
+
+/** The owner begins anew: unlike one that is fenced, it has lost nothing to another. */
+export function isSought(error: unknown): boolean {
+  return error instanceof TroupeError && error.code === 'sought'
 }
 
 /** An error of the log as one that ends an ownership. */

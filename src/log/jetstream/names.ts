@@ -27,6 +27,8 @@ export interface StreamNames {
   obligations(source: string): string
   /** Told when checkpoints are wanted at once. */
   readonly hurry: string
+  /** Told when checkpoints of processors were moved from outside. */
+  readonly sought: string
 }
 
 export function streamNames(pipeline: string): StreamNames {
@@ -42,6 +44,7 @@ export function streamNames(pipeline: string): StreamNames {
     layout: `${root}.ck.layout`,
     obligations: (source) => `${root}.ob.${source}`,
     hurry: `${root}.ctl.hurry`,
+    sought: `${root}.ctl.sought`,
   }
 }
 

@@ -5,17 +5,20 @@
 import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import type { LogMessage, OwnerMessage } from '../log.js'
+import { askPaused, type ControlLink, tellRefused } from './control-link.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
 import { createPartitionLog, type PartitionLogInit } from './partition.js'
 
 export interface PartitionLogArgs
-  extends Pick<PartitionLogInit, 'scope' | 'partition' | 'processors' | 'checkpointInterval' | 'retain' | 'window'> {
+  extends ControlLink,
+    Pick<PartitionLogInit, 'scope' | 'partition' | 'processors' | 'checkpointInterval' | 'retain' | 'window'> {
   readonly address: ClusterAddress
 }
 
 export type PartitionLogMessage =
   | LogMessage
-  | { readonly type: 'alive' }
+  /** Ask: a proof of life. It brings the orders as they are. */
+  | { readonly type: 'alive'; readonly paused?: readonly string[] }
   /** Ask, from other nodes too: what it did since it was opened. */
   | { readonly type: 'figures' }
   /** Ask: whether this owner can still commit; an owner that cannot ends instead of answering. */
@@ -33,6 +36,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
   async (context: ActorContext<PartitionLogMessage>, args) => {
     const { world, log } = context
     const { address, scope, partition } = args
+    const paused = await askPaused(context, args)
     const { link, stream, names } = await openStream(address, `part.${scope}.${partition}`, context, (error) =>
       context.exit(error),
     )
@@ -45,9 +49,13 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
       stream,
       names,
       owner: ownerName(address, world),
+      paused,
       holdback: address.holdback,
       deliver: (processor, frames) => owners.get(processor)?.ref.tell({ type: 'frames', frames }),
-      failed: (error) => context.exit(error),
+      failed: (error) => {
+        tellRefused(context, args, error)
+        context.exit(error)
+      },
     })
     try {
       await machine.open()
@@ -56,6 +64,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
       throw error
     }
     link.connection.subscribe(names.hurry, { callback: () => void machine.checkpoint() })
+    link.connection.subscribe(names.sought, { callback: () => void machine.lookForSeek() })
 
     /** What a consumer says counts while it is the one that attached last. */
     const isCurrent = (processor: string, session: number) => owners.get(processor)?.session === session
@@ -89,6 +98,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
           case 'figures':
             return { ...machine.figures() }
           case 'alive':
+            if (message.paused !== undefined) machine.pause(message.paused)
             return true
           case 'still-owner':
             return machine.stillOwns().then(() => true)

@@ -15,7 +15,7 @@ import type { Timer, World } from '../../world/world.js'
 import { advanceLanes } from '../lanes.js'
 import type { DeliveredFrame, FrameMark } from '../log.js'
 import { createFeeds } from './feeds.js'
-import { type Checkpointed, createFence, type FenceFigures, toLogError } from './fence.js'
+import { type Checkpointed, createFence, type FenceFigures, isSought, toLogError } from './fence.js'
 import { processorOf, type StreamNames } from './names.js'
 import { type ArrivedFrame, parcelOf } from './parcel.js'
 import type { StoredMessage, StreamPort } from './port.js'
@@ -39,6 +39,8 @@ export interface PartitionLogInit {
   readonly retain: number
   /** Bytes that one processor may have unfinished. */
   readonly window: number
+  /** Processors that are paused by order when this begins. */
+  readonly paused?: readonly string[]
   /** Frames for one processor, in order, under numbers of its own without a hole. */
   readonly deliver: (processor: string, frames: readonly DeliveredFrame[]) => void
   /** This owner is over: fenced, or the log does not hold what it should. Called once. */
@@ -62,6 +64,13 @@ export interface PartitionLog {
   finished(processor: string, sequence: number): void
   /** A processor has stopped for good: nobody waits for it. */
   halted(processor: string): void
+  /**
+   * These are paused by order, all others are not. Who is paused finishes what it was given and is given nothing more; its
+   * checkpoint stays, and trim and window treat it as one that is slow.
+   */
+  pause(processors: readonly string[]): void
+  /** Somebody may have put a processor elsewhere from outside: where it is so, this owner ends in order, with `sought`. */
+  lookForSeek(): Promise<void>
   /** Resolves when a read has shown that no other owner has sealed; fails this owner where one has. */
   stillOwns(): Promise<void>
   /** Writes a checkpoint now, if there is something to write. Resolves when it is stored. */
@@ -85,6 +94,7 @@ export interface PartitionLogFigures extends FenceFigures {
         readonly checkpoint: number
         readonly delivered: number
         readonly unfinished: number
+        readonly paused: boolean
         /** Number of the reading that it shares. */
         readonly reading: number
       }
@@ -109,10 +119,14 @@ interface Following {
   dirty: boolean
   halted: boolean
   attached: boolean
+  paused: boolean
+  /** Its checkpoint was moved from outside: ours is not written any more. */
+  sought: boolean
   /** Delivered and not finished, with the number that it has for the processor. */
   pending: { readonly number: number; readonly frame: ArrivedFrame; readonly delivered: DeliveredFrame }[]
-  /** Number of the last frame that it was given, and has finished. */
+  /** Number of the last frame that is there for it, that it was given, and that it has finished. */
   given: number
+  sent: number
   done: number
 }
 
@@ -121,6 +135,8 @@ const checkpointBytes = 64 * 1024 * 1024
 const replyDeadline = 5_000
 /** ms between two looks whether a processor that left was retired. */
 const departedEvery = 10_000
+/** ms for which an owner whose processor was put elsewhere waits for what the others have in hand. */
+const seekWithin = 5_000
 
 export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   const { world, log, stream, names, scope, partition, owner, planted = [] } = init
@@ -136,6 +152,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   let departedTimer: Timer | null = null
   let writing: Promise<void> | null = null
   let over = false
+  let told = false
   /** The history that was read is lost; nothing of it is finished any more. */
   let left = false
   let closing: (() => void) | null = null
@@ -184,6 +201,12 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   function fail(error: unknown): void {
     if (over) return
     end()
+    tell(error)
+  }
+
+  function tell(error: unknown): void {
+    if (told) return
+    told = true
     init.failed(toLogError(error, place))
   }
 
@@ -365,8 +388,11 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       dirty: false,
       halted: false,
       attached: false,
+      paused: init.paused?.includes(name) === true,
+      sought: false,
       pending: [],
       given: 0,
+      sent: 0,
       done: 0,
     }
   }
@@ -404,15 +430,26 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
 
   function give(one: Following, arrived: readonly ArrivedFrame[]): void {
     if (over || closing !== null || one.halted) return
-    const out: DeliveredFrame[] = []
     for (const frame of arrived) {
       const number = ++one.given
       const { memory, offset, length, mark } = frame
       const delivered: DeliveredFrame = { sequence: number, memory, offset, length, mark }
       one.pending.push({ number, frame, delivered })
-      out.push(delivered)
     }
-    if (one.attached) init.deliver(one.name, out)
+    send(one)
+  }
+
+  /** What is there for it and was not given yet. */
+  function send(one: Following): void {
+    if (!one.attached || one.paused || one.sent === one.given) return
+    const { sent } = one
+    one.sent = one.given
+    let at = one.pending.length
+    while (at > 0 && one.pending[at - 1]!.number > sent) at--
+    init.deliver(
+      one.name,
+      one.pending.slice(at).map(({ delivered }) => delivered),
+    )
   }
 
   function finished(name: string, number: number): void {
@@ -437,7 +474,10 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   }
 
   function nothingPending(): boolean {
-    for (const one of following.values()) if (one.pending.length > 0 && !one.halted) return false
+    for (const one of following.values()) {
+      const [oldest] = one.pending
+      if (oldest !== undefined && oldest.number <= one.sent && !one.halted) return false
+    }
     return true
   }
 
@@ -467,7 +507,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
         one.sequence = 0
         one.dirty = true
       }
-    const dirty = [...following.values()].filter((one) => one.dirty)
+    const dirty = [...following.values()].filter((one) => one.dirty && !one.sought)
     if (dirty.length === 0) return
     finishedBytes = 0
     const number = ++commits
@@ -510,6 +550,59 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     if (slowest !== null) trim.note(slowest.sequence, slowest.marks)
   }
 
+  /** What the others have in hand is finished and stored first, so that nothing comes to them twice. */
+  async function lookForSeek(): Promise<void> {
+    let found: unknown
+    for (const one of following.values())
+      try {
+        if (over || closing !== null) return
+        await fence.stillStands(one.subject)
+      } catch (error) {
+        if (!isSought(error)) return fail(error)
+        one.sought = true
+        found = error
+      }
+    if (found === undefined || over || closing !== null) return
+    await close(seekWithin)
+    tell(found)
+  }
+
+  function pause(processors: readonly string[]): void {
+    for (const one of following.values()) {
+      const paused = processors.includes(one.name)
+      if (paused === one.paused) continue
+      one.paused = paused
+      log.info(
+        { partition: `${scope}.${partition}`, processor: one.name },
+        paused ? 'paused by order' : 'goes on: no order pauses it any more',
+      )
+      if (paused) continue
+      // The word of a seek may not have come.
+      void lookForSeek().then(() => {
+        if (!over && closing === null) send(one)
+      })
+    }
+  }
+
+  async function close(deadlineMs: number): Promise<void> {
+    if (over || closing !== null) return
+    await new Promise<void>((resolve) => {
+      const timer = world.setTimer(deadlineMs, resolve)
+      closing = () => {
+        timer.cancel()
+        resolve()
+      }
+      if (nothingPending()) closing()
+    })
+    if (over) return
+    feeds.stop()
+    const last = checkpoint()
+    const timer = world.setTimer(Math.max(1_000, deadlineMs), end)
+    await last
+    timer.cancel()
+    end()
+  }
+
   return {
     open,
     attach(name) {
@@ -517,7 +610,9 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       if (one === undefined) throw new RangeError(`${place} has no processor ${name}`)
       one.attached = true
       one.halted = false
-      return { lanes: { ...one.lanes }, finished: one.done, frames: one.pending.map(({ delivered }) => delivered) }
+      one.sent = one.paused ? one.done : one.given
+      const frames = one.paused ? [] : one.pending.map(({ delivered }) => delivered)
+      return { lanes: { ...one.lanes }, finished: one.done, frames }
     },
     finished,
     halted(name) {
@@ -528,26 +623,11 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       feeds.leave(name)
       if (closing !== null && nothingPending()) closing()
     },
+    pause,
+    lookForSeek,
     stillOwns,
     checkpoint,
-    async close(deadlineMs) {
-      if (over || closing !== null) return
-      await new Promise<void>((resolve) => {
-        const timer = world.setTimer(deadlineMs, resolve)
-        closing = () => {
-          timer.cancel()
-          resolve()
-        }
-        if (nothingPending()) closing()
-      })
-      if (over) return
-      feeds.stop()
-      const last = checkpoint()
-      const timer = world.setTimer(Math.max(1_000, deadlineMs), end)
-      await last
-      timer.cancel()
-      end()
-    },
+    close,
     figures: () => ({
       ...fence.figures,
       scope,
@@ -564,6 +644,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
               checkpoint: one.stored,
               delivered,
               unfinished: one.pending.length,
+              paused: one.paused,
               reading: feed,
             },
           ]

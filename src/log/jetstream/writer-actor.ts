@@ -2,10 +2,11 @@
 import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import type { LogMessage, Opened, PartitionSet, ReaderMessage } from '../log.js'
+import { type ControlLink, tellRefused } from './control-link.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
 import { createLogWriter, type LogWriter } from './writer.js'
 
-export interface LogWriterArgs {
+export interface LogWriterArgs extends ControlLink {
   readonly address: ClusterAddress
   readonly source: string
   readonly sets: readonly PartitionSet[]
@@ -50,7 +51,9 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
         },
         hurry: () => link.connection.publish(names.hurry),
         failed: (error) => {
-          if (writer === own) context.exit(error)
+          if (writer !== own) return
+          tellRefused(context, args, error)
+          context.exit(error)
         },
       })
       writer = own

@@ -8,6 +8,7 @@ import type { LogWriterFigures } from '../../log/jetstream/writer.js'
 import { type AssignmentInput, assign } from '../../membership/assignment.js'
 import { type Explanation, explainAssignment } from '../../membership/explanation.js'
 import { partitionResource, type Resource, readerResource } from '../../membership/port.js'
+import { type Refused, refusedIn } from '../../membership/refusals.js'
 import { membershipSettings } from '../../membership/settings.js'
 import { standingSeen } from '../../membership/situation.js'
 import type { WhyView } from '../../membership/view.js'
@@ -16,9 +17,10 @@ import type { PipelineDefinition } from '../../pipeline/definition.js'
 import { partitionSets } from '../../pipeline/graph.js'
 import { TroupeError } from '../../world/error.js'
 import { askNodes } from './ask-nodes.js'
+import { readCheckpoints, readFrames } from './checkpoints.js'
 import { answerWithin, type ClusterAccess } from './connect.js'
 import { lookAtBucket } from './snapshot.js'
-import { type OwnerLine, ownerOf } from './status.js'
+import { type OwnerLine, ownerOf, type ProcessorLine, partitionsOf } from './status.js'
 
 export interface WhyAnswer {
   readonly owner: OwnerLine
@@ -26,6 +28,10 @@ export interface WhyAnswer {
   readonly death: string | null
   /** What a node that sees the same wants now; whether the members have settled is not seen from outside. */
   readonly explanation: Explanation
+  /** Of a partition. */
+  readonly processors: readonly ProcessorLine[]
+  /** Commits that the log has refused to a node here: it was no longer the owner. */
+  readonly refused: readonly ({ readonly node: string } & Refused)[]
   /** As the node that holds it tells; null: nobody holds it. */
   readonly told: ToldByHolder | null
 }
@@ -66,12 +72,21 @@ export async function whyThere(access: ClusterAccess, name: string): Promise<Why
     settings: membershipSettings({ lease: definition.cluster.lease }),
   }
   const lease = observer.lease(resource, now)
-  const owner = ownerOf({ observer, now, ...rest }, resource, await termOf(access, resource))
+  const seen = { observer, now, ...rest }
+  const line = partitionsOf(access, seen, await readCheckpoints(access), await readFrames(access)).find(
+    (one) => one.resource === resource,
+  )
+  const owner = ownerOf(seen, resource, await termOf(access, resource))
   return {
     owner,
     told: owner.node === null ? null : await toldBy(access, owner.node, resource),
     death: lease.state === 'dead' ? lease.why : null,
     explanation: explainAssignment(input, assign(input), resource)!,
+    processors: line?.processors ?? [],
+    refused: [...observer.members(now).values()].flatMap(({ record }) => {
+      const refused = refusedIn(record, resource)
+      return refused === null ? [] : [{ node: record.node, ...refused }]
+    }),
   }
 }
 

@@ -2,6 +2,7 @@
  * Orders to the nodes: keys of the bucket, in force while they have a value. A node that starts later obeys them too. What
  * the value says is for people.
  */
+import { nearest } from '../../pipeline/nearest.js'
 import { TroupeError } from '../../world/error.js'
 import type { ClusterAccess } from './connect.js'
 import { lookAtBucket } from './snapshot.js'
@@ -35,17 +36,32 @@ export async function withdrawOrder({ kv }: ClusterAccess, key: string): Promise
   })
 }
 
+/** A processor that is none cannot be paused. @throws TroupeError `unknown-processor` (exit code 2) */
+export function mustHaveProcessor({ definition }: ClusterAccess, processor: string): void {
+  const known = Object.keys(definition.processors)
+  if (known.includes(processor)) return
+  const near = nearest(processor, known)
+  throw new TroupeError({
+    code: 'unknown-processor',
+    message: `the pipeline has no processor '${processor}'`,
+    place: `pipeline ${definition.name}`,
+    remedy: near === null ? `it has ${known.join(', ')}` : `did you mean '${near}'?`,
+    exitCode: 2,
+  })
+}
+
 /** A node that is not there now may be drained too: it comes back draining. But a name nobody has had is a slip. */
 export async function mustBeKnown(access: ClusterAccess, node: string): Promise<void> {
   const { observer, now } = await lookAtBucket(access)
   const members = observer.members(now)
   if (members.has(node)) return
   const known = [...members.keys()].join(', ')
+  const near = nearest(node, members.keys())
   throw new TroupeError({
     code: 'unknown-node',
     message: `there is no node '${node}' in the cluster`,
     place: `the cluster of pipeline ${access.definition.name}`,
-    remedy: known === '' ? 'no node runs' : `the nodes are ${known}`,
+    remedy: known === '' ? 'no node runs' : `${near === null ? '' : `did you mean '${near}'? `}the nodes are ${known}`,
     exitCode: 2,
   })
 }

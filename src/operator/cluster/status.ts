@@ -45,6 +45,8 @@ export interface ProcessorLine {
   readonly lag: number
   /** Wall clock of whoever wrote it, ms. */
   readonly checkpointAt: number | null
+  /** By order: this processor, or the pipeline. */
+  readonly paused: boolean
 }
 
 export interface ReaderLine extends OwnerLine {
@@ -149,7 +151,7 @@ async function readersOf({ definition, stream, names }: ClusterAccess, snapshot:
   return lines
 }
 
-function partitionsOf(
+export function partitionsOf(
   { definition }: ClusterAccess,
   snapshot: Snapshot,
   checkpoints: readonly FoundCheckpoint[],
@@ -171,6 +173,7 @@ function partitionsOf(
             processor,
             here.find((one) => one.processor === processor),
             frames.last,
+            pausedIn(snapshot, processor),
           ),
         ),
       })
@@ -178,7 +181,17 @@ function partitionsOf(
   return lines
 }
 
-function processorLine(processor: string, found: FoundCheckpoint | undefined, last: number): ProcessorLine {
+export function pausedIn({ observer }: Pick<Snapshot, 'observer'>, processor: string): boolean {
+  const orders = observer.orders()
+  return orders.pausePipeline || orders.pausedProcessors.has(processor)
+}
+
+function processorLine(
+  processor: string,
+  found: FoundCheckpoint | undefined,
+  last: number,
+  paused: boolean,
+): ProcessorLine {
   const sequence = found?.stored.sequence ?? 0
   const lag = Math.max(0, last - sequence)
   return {
@@ -187,6 +200,7 @@ function processorLine(processor: string, found: FoundCheckpoint | undefined, la
     finished: lag === 0,
     lag,
     checkpointAt: found?.stored.at || null,
+    paused,
   }
 }
 

@@ -109,6 +109,7 @@ function clientOptions(options: NatsConnectOptions, endpoint: NatsEndpoint): Con
   const { world, tls } = options
   const { user, password, token } = endpoint
   const creds = options.creds ?? endpoint.creds
+  const ca = tls?.ca ?? endpoint.ca
   return {
     servers: [...endpoint.servers],
     name: options.name,
@@ -119,7 +120,7 @@ function clientOptions(options: NatsConnectOptions, endpoint: NatsEndpoint): Con
       ? {}
       : {
           tls: {
-            ...(tls?.ca === undefined ? {} : { caFile: tls.ca }),
+            ...(ca === null ? {} : { caFile: ca }),
             ...(tls?.cert === undefined ? {} : { certFile: tls.cert }),
             ...(tls?.key === undefined ? {} : { keyFile: tls.key }),
           },

@@ -2,8 +2,9 @@
  * Where the NATS servers are and how to enter them: one parse for the client and for messages to people.
  *
  * A list is separated by commas: `nats://[user:password@]host[:port],nats://…`, `tls://…` to insist on TLS; a user without a
- * password is a token. `?creds=/path/to/file.creds` names a credentials file, `?inbox=_INBOX_troupe` the prefix of our
- * inboxes for accounts whose users may not share `_INBOX.>`.
+ * password is a token. `?creds=/path/to/file.creds` names a credentials file, `?ca=/path/to/ca.pem` the authority that
+ * signed the servers' certificates (and insists on TLS), `?inbox=_INBOX_troupe` the prefix of our inboxes for accounts
+ * whose users may not share `_INBOX.>`.
  */
 import { TroupeError } from '../../world/error.js'
 
@@ -16,6 +17,8 @@ export interface NatsEndpoint {
   readonly token: string | null
   /** Path of a credentials file. */
   readonly creds: string | null
+  /** Path of the PEM file of the authority; null: those that Node.js knows. */
+  readonly ca: string | null
   readonly inboxPrefix: string
 }
 
@@ -42,7 +45,7 @@ export function parseNatsEndpoint(urls: string, place?: string): NatsEndpoint {
   if (parts.length > MAX_SERVERS) throw wrong(`more than ${MAX_SERVERS} NATS servers are named`)
   const scheme = /^([a-z]+):\/\//i.exec(parts[0]!)?.[1] ?? 'nats'
   const parsed = parts.map((part) => parseOne(part.includes('://') ? part : `${scheme}://${part}`, wrong))
-  const only = <K extends 'user' | 'password' | 'token' | 'creds' | 'inboxPrefix'>(key: K): string | null => {
+  const only = <K extends 'user' | 'password' | 'token' | 'creds' | 'ca' | 'inboxPrefix'>(key: K): string | null => {
     const values = new Set(parsed.flatMap((one) => (one[key] === null ? [] : [one[key]])))
     if (values.size > 1) throw wrong(`the NATS servers of the list differ in their ${key}: one cluster has one way in`)
     return [...values][0] ?? null
@@ -54,6 +57,7 @@ export function parseNatsEndpoint(urls: string, place?: string): NatsEndpoint {
     password: only('password'),
     token: only('token'),
     creds: only('creds'),
+    ca: only('ca'),
     inboxPrefix: only('inboxPrefix') ?? '_INBOX',
   }
 }
@@ -70,7 +74,7 @@ function parseOne(text: string, wrong: (message: string) => TroupeError) {
   if (url.hostname === '') throw wrong('the URL of a NATS server names no host')
   if (url.pathname !== '' && url.pathname !== '/') throw wrong('the URL of a NATS server has a path')
   for (const key of url.searchParams.keys())
-    if (key !== 'creds' && key !== 'inbox') throw wrong(`'${key}' is no parameter of a NATS URL`)
+    if (key !== 'creds' && key !== 'ca' && key !== 'inbox') throw wrong(`'${key}' is no parameter of a NATS URL`)
   const inboxPrefix = url.searchParams.get('inbox')
   if (inboxPrefix !== null && !/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(inboxPrefix))
     throw wrong('the inbox prefix of the NATS URL is no subject')
@@ -85,11 +89,12 @@ function parseOne(text: string, wrong: (message: string) => TroupeError) {
   const password = decoded(url.password)
   return {
     server: `${url.hostname}:${url.port === '' ? DEFAULT_PORT : url.port}`,
-    tls: url.protocol === 'tls:',
+    tls: url.protocol === 'tls:' || url.searchParams.has('ca'),
     user: password === null ? null : user,
     password,
     token: password === null ? user : null,
     creds: url.searchParams.get('creds'),
+    ca: url.searchParams.get('ca'),
     inboxPrefix,
   }
 }

@@ -30,7 +30,7 @@ function verdictOf(error: unknown, text: string, at: string): TroupeErrorInit {
       code: 'nats-tls',
       message: `NATS at ${at} cannot be talked to over TLS: ${messageOf(error)}`,
       remedy:
-        'name the host as its certificate does, and the authority that signed it (tls.ca, or NODE_EXTRA_CA_CERTS); a server that wants a client certificate needs tls.cert and tls.key',
+        'name the host as its certificate does, and the authority that signed it (?ca=/path/to/ca.pem in the URL, or NODE_EXTRA_CA_CERTS); a server that wants a client certificate needs tls.cert and tls.key',
       exitCode: 2,
       permanent: true,
     }
