@@ -1,22 +1,11 @@
 /** The log of a cluster against a real server: what a reader stores, owners get, once, in order, behind fences. */
-import { expect, onTestFinished, test, vi } from 'vitest'
-import { blankHead } from '../../src/event/frame.js'
-import { hashText } from '../../src/event/hash.js'
-import { readFrameHeader } from '../../src/event/open.js'
-import { createFrameWriter } from '../../src/event/writer.js'
-import { streamNames } from '../../src/log/jetstream/names.js'
+import { expect, onTestFinished, test } from 'vitest'
 import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
-import { createPartitionLog, type PartitionLog, type PartitionLogInit } from '../../src/log/jetstream/partition.js'
 import type { StreamPort } from '../../src/log/jetstream/port.js'
 import { provisionStream } from '../../src/log/jetstream/provision.js'
-import { createLogWriter, type LogWriter, type LogWriterInit } from '../../src/log/jetstream/writer.js'
-import type { DeliveredFrame, FrameMark, ReaderMessage } from '../../src/log/log.js'
 import type { NatsServer } from '../../src/servers/nats.js'
-import { realWorld } from '../../src/world/real.js'
 import { linkTo, server, silent } from './nats-harness.js'
-
-const names = streamNames('shop')
-const sets = [{ name: 'key', partitions: 1, processors: ['a', 'b'] }]
+import { names, own, settle, upTo, write } from './shop-log.js'
 
 async function stage(): Promise<{ nats: NatsServer; stream: StreamPort; again: () => Promise<StreamPort> }> {
   const nats = await server({ syncInterval: 'always' })
@@ -25,129 +14,6 @@ async function stage(): Promise<{ nats: NatsServer; stream: StreamPort; again: (
   const again = async () => createNatsStream(await linkTo(nats.url), names, { log: silent })
   return { nats, stream: createNatsStream(link, names, { log: silent }), again }
 }
-
-interface Writing {
-  readonly writer: LogWriter
-  readonly told: ReaderMessage[]
-  readonly failures: Error[]
-  /** Appends one frame of one record at this position. */
-  append(position: number, size?: number): void
-}
-
-let owners = 0
-
-async function write(stream: StreamPort, over: Partial<LogWriterInit> = {}): Promise<Writing> {
-  const told: ReaderMessage[] = []
-  const failures: Error[] = []
-  const writer = createLogWriter({
-    world: realWorld,
-    log: silent,
-    stream,
-    names,
-    source: 'db',
-    sets,
-    owner: `w${++owners}`,
-    holdback: 0,
-    maxMessage: 64 * 1024,
-    tell: (message) => told.push(message),
-    hurry: () => {},
-    failed: (error) => failures.push(error),
-    ...over,
-  })
-  const { term } = await writer.open()
-  onTestFinished(() => writer.close(0))
-  let number = 0
-  return {
-    writer,
-    told,
-    failures,
-    append(position, size = 100) {
-      const frames = createFrameWriter({
-        source: 'db',
-        kind: 'test',
-        replayable: true,
-        epoch: 1n,
-        lane: 'wal',
-        codec: 'msgpack',
-      })
-      frames.table({ index: 0, namespace: 'n', entity: 't', schemaVersion: 1, meta: new Uint8Array(0) })
-      const head = { ...blankHead(), majorLow: position, keyHash: hashText(String(position)) }
-      frames.record(head, new Uint8Array(size), 0, size)
-      const memory = new SharedArrayBuffer(frames.size)
-      const length = frames.finishInto(
-        Buffer.from(memory),
-        0,
-        position === 1 ? null : { major: BigInt(position - 1), minor: 0n, part: 0 },
-      )
-      number++
-      writer.append({
-        type: 'append',
-        source: 'db',
-        term,
-        number,
-        slab: { id: number, memory },
-        frames: [{ set: 'key', partition: 0, offset: 0, length }],
-        state: { at: position },
-        obligation: null,
-      })
-    },
-  }
-}
-
-interface Owning {
-  readonly log: PartitionLog
-  readonly failures: Error[]
-  /** Positions that a processor was given, in order. */
-  readonly got: Record<string, number[]>
-  readonly marks: (FrameMark | undefined)[]
-  last(processor: string): number
-}
-
-async function own(
-  stream: StreamPort,
-  over: Partial<PartitionLogInit> = {},
-  finish: readonly string[] = ['a', 'b'],
-): Promise<Owning> {
-  const got: Record<string, number[]> = { a: [], b: [] }
-  const failures: Error[] = []
-  const marks: (FrameMark | undefined)[] = []
-  const last: Record<string, number> = { a: 0, b: 0 }
-  const deliver = (processor: string, frames: readonly DeliveredFrame[]) => {
-    for (const frame of frames) {
-      got[processor]!.push(Number(readFrameHeader(Buffer.from(frame.memory), frame.offset).last.major))
-      marks.push(frame.mark)
-      last[processor] = frame.sequence
-      if (finish.includes(processor)) setImmediate(() => log.finished(processor, frame.sequence))
-    }
-  }
-  const log = createPartitionLog({
-    world: realWorld,
-    log: silent,
-    stream,
-    names,
-    scope: 'key',
-    partition: 0,
-    processors: [
-      { name: 'a', start: 'earliest' },
-      { name: 'b', start: 'earliest' },
-    ],
-    owner: `o${++owners}`,
-    checkpointInterval: 50,
-    holdback: 0,
-    retain: 0,
-    window: 1024 * 1024,
-    deliver,
-    failed: (error) => failures.push(error),
-    ...over,
-  })
-  await log.open()
-  onTestFinished(() => log.close(0))
-  for (const processor of ['a', 'b']) deliver(processor, log.attach(processor).frames)
-  return { log, failures, got, marks, last: (processor) => last[processor]! }
-}
-
-const upTo = (count: number, from = 1) => Array.from({ length: count - from + 1 }, (_, index) => from + index)
-const settle = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 20_000, interval: 20 })
 
 test('what a reader appends comes to every processor in order, and is trimmed behind the slowest checkpoint', async () => {
   const { stream } = await stage()

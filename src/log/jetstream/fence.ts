@@ -119,7 +119,8 @@ export function createFence(init: FenceInit): Fence {
     })
   }
 
-  function fenced(found: { readonly term: number; readonly owner: string }): TroupeError {
+  /** `refused`: the log itself said no (10071) to a commit of ours; else a read has shown it before we tried. */
+  function fenced(found: { readonly term: number; readonly owner: string }, refused: boolean): TroupeError {
     if (found.owner.startsWith(seekOwner))
       return new TroupeError({
         code: 'sought',
@@ -129,7 +130,7 @@ export function createFence(init: FenceInit): Fence {
       })
     return new TroupeError({
       code: 'fenced',
-      message: `another owner has sealed term ${found.term}; ours is ${term}, and nothing of ours was stored since`,
+      message: `${refused ? 'the log has refused our commit (10071): ' : ''}another owner has sealed term ${found.term}; ours is ${term}, and nothing of ours was stored since`,
       place,
       remedy: 'nothing: the work goes on there',
       permanent: true,
@@ -163,13 +164,21 @@ export function createFence(init: FenceInit): Fence {
   }
 
   /** What stands at every checkpoint of this attempt: owners with other processors may have sealed only some of them. */
-  async function settle(number: number, checkpoints: readonly Checkpointed[]): Promise<'stored' | 'not-stored'> {
+  async function settle(
+    number: number,
+    checkpoints: readonly Checkpointed[],
+    refused: boolean,
+  ): Promise<'stored' | 'not-stored'> {
     let outcome: 'stored' | 'not-stored' = 'not-stored'
-    for (const checkpoint of checkpoints) outcome = await settleOne(number, checkpoint)
+    for (const checkpoint of checkpoints) outcome = await settleOne(number, checkpoint, refused)
     return outcome
   }
 
-  async function settleOne(number: number, { subject }: Checkpointed): Promise<'stored' | 'not-stored'> {
+  async function settleOne(
+    number: number,
+    { subject }: Checkpointed,
+    refused: boolean,
+  ): Promise<'stored' | 'not-stored'> {
     for (let reads = 1; ; reads++) {
       const stand = stands.get(subject)!
       const found = await read(subject)
@@ -179,7 +188,7 @@ export function createFence(init: FenceInit): Fence {
         return 'stored'
       }
       if (known?.owner === owner && found!.sequence === stand.sequence) return 'not-stored'
-      if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known)
+      if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known, refused)
       if (reads >= rewindReads) throw rewound(subject, stand, found)
       await pause(reads)
     }
@@ -236,7 +245,7 @@ export function createFence(init: FenceInit): Fence {
           continue
         }
         if (outcome.kind === 'retry') await pause(attempt)
-        if ((await settle(number, checkpoints)) === 'stored') {
+        if ((await settle(number, checkpoints, outcome.kind === 'fenced')) === 'stored') {
           const { sequence } = stands.get(checkpoints.at(-1)!.subject)!
           moved(number, checkpoints, sequence)
           return sequence
@@ -256,7 +265,7 @@ export function createFence(init: FenceInit): Fence {
         }
         const known = found === null ? null : decodeOwnership(found.payload, subject)
         if (known?.owner === owner && known.commit >= stand.commit && found!.sequence >= stand.sequence) return true
-        if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known)
+        if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known, false)
         if (reads >= rewindReads) throw rewound(subject, stand, found)
         await pause(reads)
       }

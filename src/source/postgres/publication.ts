@@ -19,8 +19,8 @@ export async function openPublication(
   const names = config.tables.map((name) => parseTableName(name, place))
   const tables = await findTables(client, names, place)
   const { rows } = await client.query('SELECT FROM pg_publication WHERE pubname = $1', [config.publication])
-  if (rows.length === 0) await createPublication(client, config, tables, log, place)
-  else await checkMembers(client, config, tables, place)
+  const made = rows.length === 0 && (await createPublication(client, config, tables, log, place))
+  if (!made) await checkMembers(client, config, tables, place)
   await checkIdentities(client, config, log, place)
 }
 
@@ -60,13 +60,17 @@ async function findTables(
   return tables
 }
 
+/** duplicate_object, and unique_violation where the other one had not committed yet. */
+const madeMeanwhile = new Set(['42710', '23505'])
+
+/** False: another node has made it meanwhile. */
 async function createPublication(
   client: pg.Client,
   config: PostgresSourceDefinition,
   tables: readonly TableName[],
   log: Logger,
   place: string,
-): Promise<void> {
+): Promise<boolean> {
   const list = tables.map(quoteTable).join(', ')
   if (config.createPublication === 'never' || tables.length === 0)
     throw configurationError(
@@ -75,8 +79,14 @@ async function createPublication(
       place,
       `create it: CREATE PUBLICATION ${quoteName(config.publication)} FOR TABLE ${list === '' ? '…' : list}; or give tables and createPublication: if-missing`,
     )
-  await client.query(`CREATE PUBLICATION ${quoteName(config.publication)} FOR TABLE ${list}`)
+  try {
+    await client.query(`CREATE PUBLICATION ${quoteName(config.publication)} FOR TABLE ${list}`)
+  } catch (error) {
+    if (madeMeanwhile.has(String((error as { code?: unknown }).code))) return false
+    throw error
+  }
   log.info({ publication: config.publication, tables: config.tables }, 'publication created')
+  return true
 }
 
 /** A partition is published through its root, and a root through its partitions. */

@@ -55,6 +55,12 @@ describe('preflight', () => {
     expectConfigurationError(await refusal(source({ url: here.server.urlFor('nowhere') })), 'postgres-no-database')
   })
 
+  it('lets nodes that start at once make one publication, whoever is first', async () => {
+    await here.db.query('CREATE TABLE at_once (id int PRIMARY KEY)')
+    const config = source({ tables: ['public.at_once'], createPublication: 'if-missing' })
+    await Promise.all(Array.from({ length: 8 }, () => here.preflight(config)))
+  })
+
   it('refuses a missing publication that it may not create, and creates one that it may', async () => {
     await here.db.query('CREATE TABLE a1 (id int PRIMARY KEY)')
     expectConfigurationError(await refusal(source()), 'publication-missing')
