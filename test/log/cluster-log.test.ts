@@ -1,5 +1,5 @@
 /** The log of a cluster against a real server: what a reader stores, owners get, once, in order, behind fences. */
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
 import type { StreamPort } from '../../src/log/jetstream/port.js'
 import { provisionStream } from '../../src/log/jetstream/provision.js'
