@@ -8,6 +8,7 @@ export function explanationText(explanation: Explanation): string {
     `  ${explanation.partitions} partitions over ${threadsText(explanation.threads)}, checkpoint every ${formatDuration(explanation.checkpointInterval)}, stop within ${formatDuration(explanation.stopDeadline)}`,
     `  unfinished at most ${bytesText(explanation.credits.partitionBytes)} a partition, ${bytesText(explanation.credits.pipelineBytes)} in all; then sources are not read`,
     `  data in ${explanation.dataDirectory}`,
+    ...clusterLines(explanation.cluster),
     '',
     'Paths',
   ]
@@ -27,6 +28,16 @@ export function explanationText(explanation: Explanation): string {
   }
   if (explanation.servers.length === 0) lines.push('  none')
   return `${lines.join('\n')}\n`
+}
+
+function clusterLines(cluster: Explanation['cluster']): string[] {
+  if (cluster === null) return []
+  const { replicas, maxBytes, durability, holdback, retain, lease } = cluster
+  const copies = replicas === null ? 'three replicas, or one where there is one NATS server' : `${replicas} replicas`
+  return [
+    `  on a cluster: a log of ${copies}, at most ${bytesText(maxBytes)}, readers stop at 80 %; a silent node is dead after ${formatDuration(lease)}`,
+    `  ${durability}: a source may forget what was stored ${holdback === 0 ? 'at once' : `${formatDuration(holdback)} after that`}; processed events stay ${retain === 0 ? 'no longer' : formatDuration(retain)}`,
+  ]
 }
 
 function threadsText(threads: number): string {

@@ -5,8 +5,8 @@
 
 import { sinkDriver } from '../sink/drivers.js'
 import { sourceDriver } from '../source/drivers.js'
-import type { PipelineDefinition, ProcessorDefinition, SourceDefinition } from './definition.js'
-import { credits } from './graph.js'
+import type { ClusterDefinition, PipelineDefinition, ProcessorDefinition, SourceDefinition } from './definition.js'
+import { credits, partitionSets } from './graph.js'
 import { type Guarantee, guaranteeOf, orderingOf, type Promised } from './guarantee.js'
 import { redactText } from './redact.js'
 
@@ -22,6 +22,8 @@ export interface Explanation {
   readonly credits: { readonly partitionBytes: number; readonly pipelineBytes: number }
   readonly paths: readonly ExplainedPath[]
   readonly servers: readonly ExplainedServer[]
+  /** How it runs on a cluster; null when explained for one machine. Times in ms. */
+  readonly cluster: ClusterDefinition | null
 }
 
 export interface ExplainedPath {
@@ -69,7 +71,8 @@ export async function explainPipeline(
     stopDeadline: definition.stopDeadline,
     credits: { partitionBytes: credits.partition, pipelineBytes: credits.pipeline },
     paths,
-    servers: await explainServers(definition),
+    servers: await explainServers(definition, cluster),
+    cluster: cluster ? definition.cluster : null,
   }
 }
 
@@ -136,8 +139,11 @@ function filterText({ filter }: ProcessorDefinition): string {
   return parts.filter((part) => part !== null).join('; ') || 'everything'
 }
 
-/** Each source has one reader; each processor has one writer in each partition of its set. */
-async function explainServers(definition: PipelineDefinition): Promise<ExplainedServer[]> {
+/**
+ * Each source has one reader; each processor has one writer in each partition of its set. In a cluster each of these is on
+ * one node at a time, so the sums hold for all nodes together.
+ */
+async function explainServers(definition: PipelineDefinition, cluster: boolean): Promise<ExplainedServer[]> {
   const servers = new Map<string, { by: string; count: number; purpose: string }[]>()
   const add = (server: string, by: string, count: number, purpose: string): void => {
     const shown = redactText(server)
@@ -158,6 +164,18 @@ async function explainServers(definition: PipelineDefinition): Promise<Explained
         use.count * partitions,
         `${use.purpose} (${use.count} × ${partitions} partitions)`,
       )
+  }
+  if (cluster) {
+    add('NATS', 'each node', 2, 'membership and leases; actors of other nodes')
+    for (const set of partitionSets(definition))
+      add(
+        'NATS',
+        `partitions '${set.name}'`,
+        set.partitions,
+        'the log and its checkpoints, one a partition, where it is owned',
+      )
+    for (const name of Object.keys(definition.sources))
+      add('NATS', `source ${name}`, 1, 'the log and its checkpoint, where it is read')
   }
   return [...servers].map(([server, uses]) => ({
     server,

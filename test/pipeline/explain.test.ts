@@ -87,3 +87,21 @@ describe('explain', () => {
     expect(`${text}${JSON.stringify(explanation)}`).not.toContain('hunter2')
   })
 })
+
+describe('on a cluster', () => {
+  it('the log, its bounds and the connections to NATS of all nodes together are told', async () => {
+    const definition = await loadPipeline(scratch({ 'shop.yaml': shop })('shop.yaml'))
+    const explanation = await explainPipeline(definition, { cluster: true })
+    const nats = explanation.servers.find(({ server }) => server === 'NATS')!
+    expect(nats.uses.map(({ by, count }) => [by, count])).toEqual([
+      ['each node', 2],
+      ["partitions 'key'", definition.partitions],
+      ['source db', 1],
+      ['source clicks', 1],
+    ])
+    const text = explanationText(explanation)
+    expect(text).toContain('at most 8 GiB, readers stop at 80 %; a silent node is dead after 3s')
+    expect(text).toContain('lazy: a source may forget what was stored 4m after that')
+    expect((await explainPipeline(definition)).servers.map(({ server }) => server)).not.toContain('NATS')
+  })
+})
