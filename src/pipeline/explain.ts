@@ -127,7 +127,14 @@ function lateness(source: SourceDefinition, meaning: string): string {
 
 function sinkName(processor: ProcessorDefinition): string {
   const sink = processor.sink!
-  return sink.kind === 'jsonl' ? `jsonl ${sink.path}` : `redis ${sink.write} ${sink.name}`
+  switch (sink.kind) {
+    case 'jsonl':
+      return `jsonl ${sink.path}`
+    case 'redis':
+      return `redis ${sink.write} ${sink.name}`
+    case 'nats':
+      return `nats ${sink.stream} ${sink.subject}`
+  }
 }
 
 function filterText({ filter }: ProcessorDefinition): string {

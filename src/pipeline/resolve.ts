@@ -326,6 +326,6 @@ function completeSink(
   directory: string,
 ): SinkDefinition {
   if (sink.kind === 'redis') return { ...sink, name: sink.name ?? (sink.write === 'stream' ? streamName : rowName) }
-  if (sink.path === '-' || isAbsolute(sink.path)) return sink
+  if (sink.kind === 'nats' || sink.path === '-' || isAbsolute(sink.path)) return sink
   return { ...sink, path: resolvePath(directory, sink.path) }
 }

@@ -5,6 +5,8 @@
  * what the definition holds. Messages name what is allowed and never the value: it may be a secret.
  */
 import { z } from 'zod'
+import { parseNatsEndpoint } from '../wire/nats/endpoint.js'
+import { messageOf } from '../world/error.js'
 
 /** Names of pipelines, sources and processors: they become parts of paths, keys and subjects. */
 export const namePattern = /^[A-Za-z0-9_-]{1,64}$/
@@ -222,6 +224,23 @@ export function address(schemes: readonly string[], { description }: Described) 
       if (typeof value !== 'string') return refuse(context, 'wrong-type', `must be a URL such as ${example}`)
       if (!schemes.some((scheme) => value.startsWith(`${scheme}:`)) || !URL.canParse(value))
         return refuse(context, 'bad-url', `must be a URL such as ${example} (percent-encode special characters)`)
+      return value
+    })
+    .meta({ type: 'string', minLength: 1, description })
+}
+
+/** Servers of NATS, as `--cluster` takes them. */
+export function natsServers({ description }: Described) {
+  return z
+    .custom<string>()
+    .transform((value, context) => {
+      if (typeof value !== 'string')
+        return refuse(context, 'wrong-type', 'must be a URL such as nats://user:password@host:port')
+      try {
+        parseNatsEndpoint(value)
+      } catch (error) {
+        return refuse(context, 'bad-url', `must be a URL such as nats://user:password@host:port: ${messageOf(error)}`)
+      }
       return value
     })
     .meta({ type: 'string', minLength: 1, description })

@@ -9,7 +9,19 @@ import type { Operation } from '../event/event.js'
 import { operations } from '../event/layout.js'
 import type { ProcessorHandler } from '../processor/processor.js'
 import { isHandler } from './define.js'
-import { address, duration, flag, integer, namePattern, share, size, strings, template, text } from './scalar.js'
+import {
+  address,
+  duration,
+  flag,
+  integer,
+  namePattern,
+  natsServers,
+  share,
+  size,
+  strings,
+  template,
+  text,
+} from './scalar.js'
 
 const policy = z.enum(['if-missing', 'never'])
 const placement = z
@@ -148,7 +160,29 @@ const redisSink = z
   .meta({ title: 'Redis sink', description: 'Writes to streams, hashes or strings in pipelined batches.' })
 
 export const sourceSchema = z.discriminatedUnion('kind', [postgresSource, redisStreamsSource])
-export const sinkSchema = z.discriminatedUnion('kind', [jsonlSink, redisSink])
+const natsSink = z
+  .strictObject({
+    kind: z.literal('nats'),
+    url: natsServers({ description: 'NATS servers: nats://user:password@host:port, several separated by commas.' }),
+    stream: text({
+      what: 'the name of a stream: 1 to 64 of A-Z a-z 0-9 _ -, not TROUPE_…, which are logs of pipelines',
+      pattern: /^(?!TROUPE_)[A-Za-z0-9_-]{1,64}$/,
+      description: 'The JetStream stream that takes the messages and their checkpoints.',
+    }),
+    subject: template(['source', 'namespace', 'entity', 'key', 'operation', 'partition'], {
+      description: 'Subject of each message; a placeholder fills one token.',
+    }),
+    batch: integer(
+      { min: 1, max: 899, default: 256 },
+      { description: 'Messages from which on a commit is full.' },
+    ).prefault(256),
+  })
+  .meta({
+    title: 'NATS sink',
+    description: 'Writes to a JetStream stream, checkpoint and messages in one atomic batch: exactly-once effect.',
+  })
+
+export const sinkSchema = z.discriminatedUnion('kind', [jsonlSink, redisSink, natsSink])
 
 const filter = z
   .strictObject({

@@ -17,12 +17,13 @@ import type { Frame } from '../event/frame.js'
 import { operations } from '../event/layout.js'
 import { openFrame } from '../event/open.js'
 import type { Position } from '../event/position.js'
+import { laneKey } from '../log/log.js'
 import type { Matcher } from '../partition/filter.js'
 import type { Assigned } from '../partition/owner.js'
 import type { SinkItem } from '../sink/sink.js'
 import type { World } from '../world/world.js'
 import type { RetryDefinition } from './definition.js'
-import type { FencedOutput } from './fenced-output.js'
+import type { FencedOutput, HeldFrame } from './fenced-output.js'
 import type { Output } from './output.js'
 import type { Emission } from './processor.js'
 import { retryDelay } from './retry.js'
@@ -80,6 +81,9 @@ interface Work {
   /** Events of it that are running, waiting or on their way to the sink. */
   open: number
   readonly lanes: LaneVector
+  readonly lane: HeldFrame['lane']
+  /** For a fenced output: where each of its events stands in the frame, by the event's slot. */
+  readonly places: number[]
   readonly bytes: number
   /** For a fenced output: what each of its events has emitted, by the event's slot. */
   readonly held: Emission[]
@@ -189,9 +193,14 @@ export function createExecutor(init: ExecutorInit): Executor {
     return matcher.table(frame.namespace(at), frame.entity(at)) && matcher.operation(operations[frame.operation(at)]!)
   }
 
+  function slotFor(work: Work, at: number): number {
+    work.places.push(at)
+    return work.held.push(null) - 1
+  }
+
   function dispatch(work: Work, frame: Frame, at: number): void {
     const event = frame.item(at) as ChangeEvent
-    const slot = fenced === null ? 0 : work.held.push(null) - 1
+    const slot = fenced === null ? 0 : slotFor(work, at)
     if (handle === null) {
       emitAll(work, slot, event)
       done++
@@ -359,6 +368,7 @@ export function createExecutor(init: ExecutorInit): Executor {
       for (const { frame, after, skip, lanes } of frames) {
         // Written by this process and never out of its memory: the CRC is for frames that travel.
         const opened = skip ? null : openFrame(Buffer.from(frame.memory), frame.offset, frame.length, 'structure')
+        const places: number[] = []
         if (skip) skipped++
         works.push({
           sequence: frame.sequence,
@@ -368,6 +378,8 @@ export function createExecutor(init: ExecutorInit): Executor {
           scanned: false,
           open: 0,
           lanes,
+          lane: fenced === null || opened === null ? null : laneOf(opened, places),
+          places,
           bytes: frame.length,
           held: [],
           items: 0,
@@ -401,6 +413,12 @@ export function createExecutor(init: ExecutorInit): Executor {
     },
     figures: () => ({ done, skipped, markers, retries, active, waiting, retrying, latencyMs }),
   }
+}
+
+function laneOf(frame: Frame, places: readonly number[]): HeldFrame['lane'] {
+  const { lane } = frame.header
+  if (lane.ordered === false) return null
+  return { key: laneKey(lane.source, lane.lane), positionOf: (slot) => frame.position(places[slot]!) }
 }
 
 function isPromise(value: unknown): value is Promise<Emission> {

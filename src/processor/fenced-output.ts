@@ -3,11 +3,14 @@
  * and commits them, several at once, each commit with the lanes behind its last frame.
  *
  * One commit at a time; while it is on its way the next one grows. An item that the sink will never take is dealt with
- * before the checkpoint passes it, and a crash in between deals with it again.
+ * before the checkpoint passes it, and a crash in between deals with it again. A frame whose items are more than a commit
+ * holds is cut between two events, and the checkpoint then stands inside of it; in a lane without an order it cannot be.
  */
 import type { LaneVector } from '../checkpoint/checkpoint.js'
 import type { ChangeEvent } from '../event/event.js'
+import type { Position } from '../event/position.js'
 import { type FencedWriter, type RefusedItem, type SinkItem, SinkRefusal } from '../sink/sink.js'
+import { TroupeError } from '../world/error.js'
 import type { Emission } from './processor.js'
 
 /** A frame whose events have ended. */
@@ -17,6 +20,8 @@ export interface HeldFrame {
   readonly items: number
   /** Where the processor stands behind it. */
   readonly lanes: LaneVector
+  /** Its lane in `lanes`, and where in it an event stands, by its place in `held`; null where the lane has no order. */
+  readonly lane: { readonly key: string; positionOf(slot: number): Position } | null
   readonly bytes: number
 }
 
@@ -47,6 +52,7 @@ const commitBytes = 1024 * 1024
 
 export function createFencedOutput(init: FencedOutputInit): FencedOutput {
   const { writer } = init
+  const { mostItems = Number.POSITIVE_INFINITY } = writer
   const waiting: HeldFrame[] = []
   let waitingItems = 0
   let inFlightItems = 0
@@ -96,29 +102,39 @@ export function createFencedOutput(init: FencedOutputInit): FencedOutput {
     let items = 0
     let bytes = 0
     let count = 0
-    while (count < waiting.length && (count === 0 || (items < writer.batchSize && bytes < commitBytes))) {
-      items += waiting[count]!.items
-      bytes += waiting[count]!.bytes
+    while (count < waiting.length) {
+      const next = waiting[count]!
+      if (count > 0 && (items >= writer.batchSize || bytes >= commitBytes || items + next.items > mostItems)) break
+      items += next.items
+      bytes += next.bytes
       count++
     }
     return waiting.splice(0, count)
   }
 
+  /** False where it was halted before all of it took effect. */
+  async function writeParts(frame: HeldFrame): Promise<boolean> {
+    for (const part of cut(frame, mostItems)) if (halted || !(await write(part.items, part.lanes))) return false
+    return true
+  }
+
   function next(): void {
     if (busy || halted || waiting.length === 0) return
     const frames = take()
-    const items = itemsOf(frames)
     const { lanes } = frames.at(-1)!
-    waitingItems -= items.length
+    const items = frames.reduce((sum, frame) => sum + frame.items, 0)
+    waitingItems -= items
     // Frames that bring nothing new, of which the sink knows already.
-    if (items.length === 0 && lanes === stored) {
+    if (items === 0 && lanes === stored) {
       init.committed(frames.length)
       next()
       return
     }
     busy = true
-    inFlightItems = items.length
-    write(items, lanes)
+    inFlightItems = items
+    // A frame with too many items is alone.
+    const written = items <= mostItems ? write(itemsOf(frames), lanes) : writeParts(frames[0]!)
+    written
       .then((written) => {
         busy = false
         inFlightItems = 0
@@ -165,11 +181,47 @@ export function createFencedOutput(init: FencedOutputInit): FencedOutput {
 
 function itemsOf(frames: readonly HeldFrame[]): SinkItem[] {
   const items: SinkItem[] = []
-  for (const { held } of frames)
-    for (const emission of held) {
-      if (emission === null || emission === undefined) continue
-      if (Array.isArray(emission)) for (const item of emission as readonly SinkItem[]) items.push(item)
-      else items.push(emission as SinkItem)
-    }
+  for (const { held } of frames) for (const emission of held) items.push(...emittedBy(emission))
   return items
+}
+
+function emittedBy(emission: Emission): readonly SinkItem[] {
+  if (emission === null || emission === undefined) return []
+  return Array.isArray(emission) ? (emission as readonly SinkItem[]) : [emission as SinkItem]
+}
+
+interface Part {
+  readonly items: readonly SinkItem[]
+  readonly lanes: LaneVector
+}
+
+/**
+ * The frame in parts of at most `most` items, cut between events; each with the lanes behind its last event.
+ * @throws TroupeError `output-too-large`
+ */
+export function cut({ held, lanes, lane }: HeldFrame, most: number): Part[] {
+  if (lane === null) throw tooLarge('a frame of a lane without an order, which cannot be cut,', most)
+  const parts: Part[] = []
+  let items: SinkItem[] = []
+  for (const [slot, emission] of held.entries()) {
+    const emitted = emittedBy(emission)
+    if (emitted.length > most) throw tooLarge(`one event has become ${emitted.length} items, which`, most)
+    if (items.length + emitted.length > most) {
+      const behind = { epoch: lanes[lane.key]!.epoch, position: lane.positionOf(slot - 1) }
+      parts.push({ items, lanes: { ...lanes, [lane.key]: behind } })
+      items = []
+    }
+    items.push(...emitted)
+  }
+  parts.push({ items, lanes })
+  return parts
+}
+
+function tooLarge(what: string, most: number): TroupeError {
+  return new TroupeError({
+    code: 'output-too-large',
+    message: `${what} is more than one commit of the sink holds (${most})`,
+    remedy: 'let the handler make fewer records of one event, or write to another kind of sink',
+    permanent: true,
+  })
 }

@@ -126,12 +126,12 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
         refused: (event: ChangeEvent, error: Error) => giveUp(event, error, 1, 'sink'),
         failed: (error: Error) => context.exit(error),
       }
-      if (driver.guarantee(args.sink) === 'exactly-once' && driver.openFenced !== undefined) {
-        const writer = await driver.openFenced(args.sink, about)
+      if (driver.guarantee(args.sink) === 'exactly-once') {
+        const writer = await driver.openFenced!(args.sink, about)
         const committed = (frames: number) => executor.committed(frames)
         return { output: createFencedOutput({ writer, committed, ...handlers }), sealed: writer }
       }
-      const writer = await driver.open(args.sink, about)
+      const writer = await driver.open!(args.sink, about)
       return { output: createOutput({ writer, settled: () => executor.settled(), ...handlers }), sealed: null }
     }
 

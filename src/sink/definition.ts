@@ -26,4 +26,16 @@ export interface RedisSinkDefinition {
   readonly exactlyOnce: boolean
 }
 
-export type SinkDefinition = JsonlSinkDefinition | RedisSinkDefinition
+export interface NatsSinkDefinition {
+  readonly kind: 'nats'
+  /** Servers as in docs/nats.md: `nats://user:password@host:port`, several separated by commas. */
+  readonly url: string
+  /** The JetStream stream that holds the subjects; it exists, and takes atomic batches. */
+  readonly stream: string
+  /** Template of the subject: `{source} {namespace} {entity} {key} {operation} {partition}`, each filled in as one token. */
+  readonly subject: string
+  /** Items from which on a commit is full, 1 to 899; default 256. */
+  readonly batch: number
+}
+
+export type SinkDefinition = JsonlSinkDefinition | RedisSinkDefinition | NatsSinkDefinition

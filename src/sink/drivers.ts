@@ -6,6 +6,8 @@ export async function sinkDriver(kind: SinkDefinition['kind']): Promise<SinkDriv
   switch (kind) {
     case 'jsonl':
       return (await import('./jsonl.js')).jsonlSink as SinkDriver<SinkDefinition>
+    case 'nats':
+      return (await import('./nats.js')).natsSink as SinkDriver<SinkDefinition>
     case 'redis':
       return (await import('./redis.js')).redisSink as SinkDriver<SinkDefinition>
   }

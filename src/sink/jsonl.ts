@@ -19,7 +19,7 @@ const MAX_IN_FLIGHT = 4
 const BATCH = 512
 const TAIL_BYTES = 64 * 1024
 
-export const jsonlSink: SinkDriver<JsonlSinkDefinition> = {
+export const jsonlSink = {
   kind: 'jsonl',
   guarantee: () => 'at-least-once',
 
@@ -66,7 +66,7 @@ export const jsonlSink: SinkDriver<JsonlSinkDefinition> = {
   },
 
   connections: () => [],
-}
+} satisfies SinkDriver<JsonlSinkDefinition>
 
 function linesWriter(
   put: (bytes: Buffer) => Promise<void>,

@@ -10,7 +10,8 @@ export interface NameTemplate {
   readonly constant: string | null
   /** Whether `{key}` is in it. */
   readonly byKey: boolean
-  name(item: SinkItem): string
+  /** `as`: what each placeholder's text becomes. */
+  name(item: SinkItem, as?: (text: string) => string): string
 }
 
 /** @throws TroupeError `unknown-placeholder` */
@@ -37,11 +38,11 @@ export function nameTemplate(text: string, partition: number, place: string): Na
   return {
     constant,
     byKey: parts.some((part, index) => isPlaceholder[index] && part === 'key'),
-    name(item) {
+    name(item, as = (text) => text) {
       if (constant !== null) return constant
       let name = ''
       for (let index = 0; index < parts.length; index++)
-        name += isPlaceholder[index] ? fill(item, parts[index] as Placeholder) : parts[index]!
+        name += isPlaceholder[index] ? as(fill(item, parts[index] as Placeholder)) : parts[index]!
       return name
     },
   }

@@ -29,7 +29,7 @@ const WATCH_MS = 5_000
 const PING_MS = 30_000
 const ping = respCommand(['PING'])
 
-export const redisSink: SinkDriver<RedisSinkDefinition> = {
+export const redisSink = {
   kind: 'redis',
   guarantee: (definition) => (definition.exactlyOnce ? 'exactly-once' : 'at-least-once'),
 
@@ -74,7 +74,7 @@ export const redisSink: SinkDriver<RedisSinkDefinition> = {
     const purpose = definition.exactlyOnce ? 'commits, one per partition' : 'pipelined writes, one per partition'
     return [{ server: `redis ${describeEndpoint(endpoint)}`, count: 1, purpose }]
   },
-}
+} satisfies SinkDriver<RedisSinkDefinition>
 
 async function openWriter(
   definition: RedisSinkDefinition,

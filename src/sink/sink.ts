@@ -76,6 +76,8 @@ export interface FencedWriter {
   commit(items: readonly SinkItem[], lanes: LaneVector): Promise<readonly RefusedItem[]>
   /** Best number of items in one commit. */
   readonly batchSize: number
+  /** Most items of one commit; without it there is no such bound. A frame with more is cut where its lane has an order. */
+  readonly mostItems?: number
   /** Waits for the commit in flight, then closes. */
   close(): Promise<void>
 }
@@ -112,7 +114,8 @@ export interface SinkDriver<Config> {
   /** `at-least-once`, or `exactly-once` where the checkpoint is stored with the work: then `openFenced` is what opens it. */
   guarantee(config: Config): 'at-least-once' | 'exactly-once'
   preflight(config: Config, context: Pick<SinkContext, 'world' | 'log' | 'pipeline' | 'processor'>): Promise<void>
-  open(config: Config, context: SinkContext): Promise<SinkWriter>
+  /** What opens it where it is at least once. */
+  open?(config: Config, context: SinkContext): Promise<SinkWriter>
   /** Seals: from now on no older writer of this partition can commit. */
   openFenced?(config: Config, context: SinkContext): Promise<FencedWriter>
   connections(config: Config): readonly { readonly server: string; readonly count: number; readonly purpose: string }[]

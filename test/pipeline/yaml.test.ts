@@ -130,7 +130,7 @@ describe('a pipeline in YAML', () => {
       'an unknown kind of sink',
       'kind: jsonl',
       'kind: jsonp',
-      '16:19 unknown-kind: `processors.orders.sink.kind` must be one of jsonl, redis, not "jsonp"; did you mean jsonl?',
+      '16:19 unknown-kind: `processors.orders.sink.kind` must be one of jsonl, redis, nats, not "jsonp"; did you mean jsonl?',
     ],
     [
       'an unknown source in from',

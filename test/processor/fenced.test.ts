@@ -169,6 +169,40 @@ describe('a fenced output', () => {
     await until(() => finished.at(-1) === 2)
   })
 
+  test('a frame that is more than a commit holds is cut between events, with the checkpoint inside of it', async () => {
+    const { writer, commits } = handSink(2)
+    const { executor, finished } = live({ ...writer, mostItems: 5 }, (event) =>
+      Array.from({ length: 2 }, (_, n) => emit(event, numberOf(event) * 10 + n)),
+    )
+    executor.add([
+      assigned(
+        1,
+        1,
+        [1, 2, 3, 4].map((value) => ({ key: `k${value}`, value })),
+      ),
+    ])
+    expect(valuesOf(commits[0]!.items)).toEqual([10, 11, 20, 21])
+    expect(majorOf(commits[0]!.lanes)).toBe(2)
+    commits[0]!.take()
+    await until(() => commits.length === 2)
+    expect(finished).toEqual([])
+    expect(valuesOf(commits[1]!.items)).toEqual([30, 31, 40, 41])
+    expect(majorOf(commits[1]!.lanes)).toBe(4)
+    commits[1]!.take()
+    await until(() => finished.at(-1) === 1)
+  })
+
+  test('an event that becomes more than a commit holds ends its processor with output-too-large', async () => {
+    const { writer, commits } = handSink(2)
+    const { executor, failures } = live({ ...writer, mostItems: 5 }, (event) =>
+      Array.from({ length: 6 }, (_, n) => emit(event, n)),
+    )
+    executor.add([two(1, 1)])
+    await until(() => failures.length === 1)
+    expect(failures[0]).toMatchObject({ code: 'output-too-large', permanent: true })
+    expect(commits).toHaveLength(0)
+  })
+
   test('frames without output move the checkpoint as well; those that bring nothing new cost no commit', async () => {
     const { writer, commits } = handSink(10)
     const { executor, finished } = live(writer, () => undefined)
@@ -242,11 +276,13 @@ describe('a fenced output', () => {
       cuts: fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 12 }),
       concurrency: fc.integer({ min: 1, max: 5 }),
       batchSize: fc.integer({ min: 1, max: 20 }),
+      /** No event has more. */
+      mostItems: fc.option(fc.integer({ min: 3, max: 12 }), { nil: undefined }),
       /** Commits that a life gets before it dies, and whether the fatal one took effect. */
       deaths: fc.array(fc.record({ after: fc.nat(3), effective: fc.boolean() }), { maxLength: 6 }),
     })
     await fc.assert(
-      fc.asyncProperty(plans, async ({ records, cuts, concurrency, batchSize, deaths }) => {
+      fc.asyncProperty(plans, async ({ records, cuts, concurrency, batchSize, mostItems, deaths }) => {
         const frames: Assigned[] = []
         for (let from = 0; from < records.length; ) {
           const size = cuts[frames.length % cuts.length]!
@@ -272,8 +308,10 @@ describe('a fenced output', () => {
             lanes: stored.lanes,
             term: life + 1,
             batchSize,
+            ...(mostItems === undefined ? {} : { mostItems }),
             async commit(items, lanes) {
               expect(++underWay).toBe(1)
+              expect(items.length).toBeLessThanOrEqual(mostItems ?? Number.POSITIVE_INFINITY)
               const values = valuesOf(items)
               const dies = death !== undefined && commits++ === death.after
               await Promise.resolve()
@@ -284,8 +322,8 @@ describe('a fenced output', () => {
               }
               stored.values.push(...values)
               stored.lanes = lanes
-              // Whole frames, and the checkpoint is that of the last of them.
-              expect(ends).toContain(majorOf(lanes))
+              // Whole frames where a commit holds them, and the checkpoint is that of the last of them.
+              if (mostItems === undefined) expect(ends).toContain(majorOf(lanes))
               expect(stored.values).toEqual(expected.filter((n) => Math.floor(n / 10) < majorOf(lanes)))
               if (!dies) return []
               died = true

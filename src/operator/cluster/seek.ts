@@ -13,6 +13,7 @@ import { decodeOwnership, encodeProcessor } from '../../log/jetstream/stored.js'
 import { partitionKey } from '../../log/log.js'
 import { partitionResource } from '../../membership/port.js'
 import { partitionSets } from '../../pipeline/graph.js'
+import { sinkDriver } from '../../sink/drivers.js'
 import { TroupeError } from '../../world/error.js'
 import { type FoundCheckpoint, readCheckpoints } from './checkpoints.js'
 import { answerWithin, type ClusterAccess } from './connect.js'
@@ -86,7 +87,7 @@ async function mayMove(access: ClusterAccess, processor: string): Promise<Snapsh
   const place = `processor ${processor}`
   mustHaveProcessor(access, processor)
   const { sink } = definition.processors[processor]!
-  if (sink?.kind === 'redis' && sink.exactlyOnce)
+  if (sink !== null && (await sinkDriver(sink.kind)).guarantee(sink) === 'exactly-once')
     throw new TroupeError({
       code: 'sink-has-checkpoint',
       message:
