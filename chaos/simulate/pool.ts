@@ -29,6 +29,7 @@ export async function runMany(suite: Suite, all: Share, options: PoolOptions): P
   }
   const threads = Math.min(options.threads, shares.length)
   if (threads <= 1) {
+    forgoTraces()
     await suite.prepare()
     for (let index = take(); index !== null; index = take())
       keep(index, await runSeeds(suite, shares[index]!, options.planted))
@@ -36,6 +37,11 @@ export async function runMany(suite: Suite, all: Share, options: PoolOptions): P
   const total = nothing()
   for (const outcome of outcomes) if (outcome !== undefined) add(total, outcome)
   return total
+}
+
+/** Where errors are made by the thousand their stack traces cost more than the rest; a replay of one seed has them. */
+export function forgoTraces(): void {
+  Error.stackTraceLimit = 0
 }
 
 function sharesOf({ first, count }: Share): Share[] {

@@ -30,7 +30,7 @@ type Fault = (typeof FAULTS)[number]
 
 const STATES = ['starting', 'running', 'stopping', 'ended'] as const
 const THREADS = ['t0', 't1', 't2']
-const MESSAGES = 220
+const MESSAGES = 180
 const SHUTDOWN_MS = 50
 const CAPACITY = 12
 /** Longer than every back-off and every way through the tree. */

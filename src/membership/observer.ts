@@ -84,6 +84,9 @@ export function createObserver(lease: number, deafAfter = lease / 2): Observer {
   const processors = new Set<string>()
   let rolling = false
   let pausePipeline = false
+  /** What was made of the entries for those who ask, often several times between two of them. */
+  let ordersNow: Orders | null = null
+  let membersNow: { readonly at: number; readonly views: ReadonlyMap<string, MemberView> } | null = null
   /** The heard clock at `heardAt` of the monotonic one. */
   let clock = 0
   let heardAt: number | undefined
@@ -154,6 +157,8 @@ export function createObserver(lease: number, deafAfter = lease / 2): Observer {
     heard(entry, now) {
       clock = heardClock(now)
       heardAt = now
+      ordersNow = null
+      membersNow = null
       const what = named(entry.key)
       const on = entry.value !== null
       switch (what?.kind) {
@@ -179,7 +184,9 @@ export function createObserver(lease: number, deafAfter = lease / 2): Observer {
     },
     members(now) {
       const at = heardClock(now)
-      return new Map([...members].sort(byName).map(([node, seen]) => [node, viewOf(seen, at)]))
+      if (membersNow?.at !== at)
+        membersNow = { at, views: new Map([...members].sort(byName).map(([node, seen]) => [node, viewOf(seen, at)])) }
+      return membersNow.views
     },
     member(node, now) {
       const seen = members.get(node)
@@ -197,7 +204,10 @@ export function createObserver(lease: number, deafAfter = lease / 2): Observer {
         ? { state: 'held', record, revision, silent }
         : { state: 'dead', why, record, revision, silent }
     },
-    orders: () => ({ rolling, drain: new Set(drain), pausePipeline, pausedProcessors: new Set(processors) }),
+    orders() {
+      ordersNow ??= { rolling, drain: new Set(drain), pausePipeline, pausedProcessors: new Set(processors) }
+      return ordersNow
+    },
     deafFor: (now) => (heardAt === undefined ? 0 : Math.max(0, now - heardAt)),
   }
 }

@@ -21,6 +21,7 @@ export function createRoster(init: RosterInit): Roster {
   /** The boots of those who live. */
   let known = new Map<string, string>()
   let orders = ''
+  let looked: Orders | null = null
 
   function greet(other: string, version: string, protocol: number): void {
     tell({ type: 'member-joined', node: other, version })
@@ -56,10 +57,12 @@ export function createRoster(init: RosterInit): Roster {
         )
       }
       known = next
-      const current = ordersOf(observer.orders())
+      if (looked === observer.orders()) return
+      looked = observer.orders()
+      const current = ordersOf(looked)
       if (current === orders) return
       orders = current
-      tell({ type: 'orders', orders: observer.orders() })
+      tell({ type: 'orders', orders: looked })
     },
   }
 }

@@ -3,7 +3,7 @@
  * sources and the targets, under random faults. What is promised is in checker.ts and effects.ts.
  */
 import { type SimulatedWorld, simulatedWorld } from '../../../src/world/simulated.js'
-import type { SeedResult, Suite } from '../suite.js'
+import { LEAST_FAULTS, LEAST_MESSAGES, type SeedResult, type Suite } from '../suite.js'
 import { type Cluster, createCluster } from './cluster.js'
 import { type Unit, type UnitState, unitStates } from './unit.js'
 
@@ -32,9 +32,11 @@ const faults = [
 type Fault = (typeof faults)[number]
 
 /** ms in which things happen, and in which everything must then come to rest. */
-const span = 16_000
+const span = 10_000
 const rest = 60_000
-const changes = 260
+const changes = 100
+/** A seed in which too little has happened by then goes on for so long, with so much more; at most so often. */
+const more = { ms: 2_000, changes: 30, faults: 4, most: 20 }
 
 export const clusterSuite: Suite = {
   name: 'cluster',
@@ -74,9 +76,9 @@ class Run {
 
   async go(): Promise<SeedResult> {
     const { checker } = this.#cluster
-    this.#write()
-    for (let i = 0; i < this.#faultCount; i++) this.#at(() => this.#aim())
-    await this.#until(() => false, span)
+    await this.#live(changes, this.#faultCount, span)
+    for (let round = 0; this.#isSmall() && round < more.most; round++)
+      await this.#live(more.changes, more.faults, more.ms)
     this.#note('everything comes to rest')
     this.#cluster.settle()
     await this.#until(() => this.#cluster.unsettled() === null, rest)
@@ -100,24 +102,35 @@ class Run {
     for (let i = 0; i < line.length; i++) this.#hash = Math.imul(this.#hash ^ line.charCodeAt(i), 0x01000193)
   }
 
-  #at(run: () => void): void {
-    this.#world.setTimer(100 + this.#world.random() * (span - 600), run)
+  /** So many changes and faults, spread over so long. */
+  async #live(count: number, faultCount: number, ms: number): Promise<void> {
+    const sometime = (run: () => void): void => void this.#world.setTimer(100 + this.#world.random() * (ms - 600), run)
+    this.#write(count, sometime)
+    for (let i = 0; i < faultCount; i++) sometime(() => this.#aim())
+    let over = false
+    this.#world.setTimer(ms, () => {
+      over = true
+    })
+    await this.#world.run(() => over)
+  }
+
+  #isSmall(): boolean {
+    return this.#faults < LEAST_FAULTS || this.#cluster.messages() < LEAST_MESSAGES
   }
 
   /** The writers of the sources: single changes, transactions, and now and then a large one. */
-  #write(): void {
+  #write(count: number, sometime: (run: () => void) => void): void {
     const { slot, group } = this.#cluster
     const key = (): number => this.#world.pick(12)
-    for (let written = 0; written < changes; ) {
+    for (let written = 0; written < count; ) {
       const size = this.#world.random() < 0.06 ? 12 : 1 + this.#world.pick(3)
       const keys = Array.from({ length: size }, key)
       written += size
-      if (this.#world.random() < 0.5) this.#at(() => slot.commit(keys))
-      else this.#at(() => keys.forEach((one) => void group.add(one)))
+      if (this.#world.random() < 0.5) sometime(() => slot.commit(keys))
+      else sometime(() => keys.forEach((one) => void group.add(one)))
     }
   }
 
-  /** Looks often enough that time passes in small steps. */
   async #until(done: () => boolean, ms: number): Promise<void> {
     let over = false
     let reached = false
@@ -142,7 +155,7 @@ class Run {
     const wanted = unitStates[this.#world.pick(unitStates.length)]!
     if (wanted === 'handing-over') this.#provoke((unit) => this.#cluster.handOver(unit))
     if (wanted === 'sealing') this.#provoke((unit) => this.#cluster.start(unit.resource))
-    this.#wait(fault, wanted, 90)
+    this.#wait(fault, wanted, 30)
   }
 
   #provoke(what: (unit: Unit) => void): void {
@@ -159,7 +172,7 @@ class Run {
     const there = able.filter((unit) => unit.state() === wanted)
     const from = there.length > 0 ? there : tries === 0 ? able : []
     if (from.length > 0) this.#inflict(fault, from[this.#world.pick(from.length)]!)
-    else if (tries > 0) this.#world.setTimer(3, () => this.#wait(fault, wanted, tries - 1))
+    else if (tries > 0) this.#world.setTimer(2 + this.#world.random() * 14, () => this.#wait(fault, wanted, tries - 1))
   }
 
   #inflict(fault: Fault, unit: Unit): void {

@@ -230,7 +230,7 @@ export function createCluster(init: ClusterInit): Cluster {
 
   const kv = createKvModel(world)
   /** In some seeds the real control decides; a fault may start more owners even then. */
-  const governor = chance(0.4) ? createGovernor({ world, kv, resources, start: startOn, note }) : null
+  const governor = chance(0.3) ? createGovernor({ world, kv, resources, start: startOn, note }) : null
   if (governor === null) for (const resource of resources) start(resource)
   else for (const node of nodes) governor.join(node)
 

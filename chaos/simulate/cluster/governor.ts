@@ -29,7 +29,7 @@ export interface Governor {
 }
 
 const settings = {
-  lease: 1_500,
+  lease: 2_000,
   settle: 1_000,
   stopDeadline: 500,
   giveUp: 4_000,
@@ -55,7 +55,7 @@ export function createGovernor(init: GovernorInit): Governor {
     }
 
     function watch(resource: string, unit: Unit): void {
-      life.world.setTimer(100 + world.random() * 150, () => {
+      life.world.setTimer(100 + world.random() * 300, () => {
         if (running.get(resource) !== unit || !wanted.has(resource)) return
         if (unit.over) begin(resource)
         else watch(resource, unit)

@@ -2,7 +2,8 @@
  * A model of a Redis stream with a consumer group, and a reader of it in mode `group`.
  *
  * The pending list is the truth: an entry that a consumer was given is nobody else's until it is claimed or acknowledged. A
- * zombie that still reads takes entries away. Commands that were sent are carried out even where their connection is
+ * zombie that still reads takes entries away: a read that found nothing waits at the server, whether its sender is awake or
+ * not, and who has waited longest is served first. Commands that were sent are carried out even where their connection is
  * killed behind them.
  */
 import { blankHead } from '../../../src/event/frame.js'
@@ -34,11 +35,22 @@ interface GroupConnection {
   readonly killed: () => void
   /** `serve` runs at the server, `done` where the reply arrives. */
   call<T>(life: Life, serve: () => T, done: (reply: T) => void): void
+  /** New entries, at most `count`; waits for them at the server, and gives none where none came in time. */
+  read(life: Life, count: number, done: (found: Change[]) => void): void
   readonly server: GroupServer
 }
 
+/** A read that waits at the server. */
+interface Blocked {
+  readonly connection: GroupConnection
+  readonly life: Life
+  readonly serve: () => void
+}
+
+/** ms that a read waits at the server. */
+const blockMs = 1_000
+
 interface GroupServer {
-  read(term: number, count: number): Change[]
   pendingOf(): [Change, number][]
   claim(term: number, wanted: readonly Change[]): Change[]
   acknowledge(changes: readonly Change[]): void
@@ -60,8 +72,12 @@ export function createGroup(init: GroupInit): Group {
   const entries: Change[] = []
   const pel = new Map<Change, number>()
   const connections = new Set<GroupConnection>()
+  /** Longest waiting first. */
+  const blocked = new Set<Blocked>()
   let read = 0
   let ms = 1_000
+
+  const network = (): number => 0.2 + world.random() * 3
 
   function kill(which: (connection: GroupConnection) => boolean): void {
     for (const connection of connections) {
@@ -72,13 +88,24 @@ export function createGroup(init: GroupInit): Group {
     }
   }
 
+  function give(term: number, count: number): Change[] {
+    const found = entries.slice(read, read + count)
+    read += found.length
+    for (const one of found) pel.set(one, term)
+    return found
+  }
+
+  /** Entries have come: for the first whose connection is still there. */
+  function wake(): void {
+    for (const one of blocked) {
+      blocked.delete(one)
+      if (one.life.dead || !one.connection.alive) continue
+      one.serve()
+      return
+    }
+  }
+
   const server: GroupServer = {
-    read(term, count) {
-      const found = entries.slice(read, read + count)
-      read += found.length
-      for (const one of found) pel.set(one, term)
-      return found
-    },
     pendingOf: () => [...pel].sort(([a], [b]) => a.number - b.number),
     claim(term, wanted) {
       const claimed = wanted.filter((change) => pel.has(change))
@@ -106,6 +133,7 @@ export function createGroup(init: GroupInit): Group {
       const minor = world.random() < 0.5 ? (entries.at(-1)?.minor ?? 0) + 1 : 0
       if (minor === 0) ms += 1 + world.pick(20)
       entries.push(truth.add(source, ms, minor, key))
+      wake()
     },
     connect(term, killed) {
       let due = 0
@@ -120,17 +148,37 @@ export function createGroup(init: GroupInit): Group {
         server,
         call(life, serve, done) {
           // One connection keeps the order of its commands.
-          due = Math.max(due + 0.001, world.monotonic() + 0.2 + world.random() * 3)
+          due = Math.max(due + 0.001, world.monotonic() + network())
+          world.setTimer(due - world.monotonic(), () => answer(life, serve(), done))
+        },
+        read(life, count, done) {
+          due = Math.max(due + 0.001, world.monotonic() + network())
           world.setTimer(due - world.monotonic(), () => {
-            const reply = serve()
-            world.setTimer(0.2 + world.random() * 3, () => {
-              if (connection.alive) life.arrive(() => connection.alive && done(reply))
+            if (read < entries.length) return answer(life, give(term, count), done)
+            if (!connection.alive) return
+            const waiting: Blocked = {
+              connection,
+              life,
+              serve() {
+                late.cancel()
+                answer(life, give(term, count), done)
+              },
+            }
+            const late = world.setTimer(blockMs, () => {
+              if (blocked.delete(waiting)) answer(life, [], done)
             })
+            blocked.add(waiting)
           })
         },
       }
       connections.add(connection)
       return connection
+
+      function answer<T>(life: Life, reply: T, done: (reply: T) => void): void {
+        world.setTimer(network(), () => {
+          if (connection.alive) life.arrive(() => connection.alive && done(reply))
+        })
+      }
     },
     kill: () => kill(() => true),
   }
@@ -226,18 +274,13 @@ export async function openGroupReader(
   function read(): void {
     if (over || reading || !started || out.blocked) return
     reading = true
-    connection.call(
-      life,
-      () => server.read(term, 8),
-      (found) => {
-        reading = false
-        if (over) return
-        for (const change of found) record(change)
-        out.idle()
-        if (found.length > 0) read()
-        else life.world.setTimer(60, read)
-      },
-    )
+    connection.read(life, 8, (found) => {
+      reading = false
+      if (over) return
+      for (const change of found) record(change)
+      out.idle()
+      read()
+    })
   }
 
   function look(): void {

@@ -4,6 +4,10 @@
  * Consumers are named `<source>.<term>`. Only those of other terms are touched: other consumers of the group are other
  * people's. A higher term whose connection lives means that we are the zombie; one that is dead means that our store ran
  * backwards (an older copy was put back), and what it left is ours like that of the others.
+ *
+ * A term that a log lost with its tail is given a second time, and then two readers bear one name. Their connections end
+ * each other (the later the earlier's); but what the other was given is pending under our own name, and we know nothing of
+ * it. It shows as more pending entries than we have read, where the stream is quiet between two looks, and is claimed then.
  */
 import type { EntryBatch } from '../../wire/resp-entries.js'
 import { entryWalker } from '../../wire/resp-entries.js'
@@ -31,6 +35,13 @@ export interface ClaimOptions {
   /** Resolves when there is room for more, or the reader stops. */
   readonly room: () => Promise<void>
   readonly stopped: () => boolean
+  /** What is pending of this stream as far as we know, and whether this entry is. */
+  readonly held: (stream: string) => number
+  readonly knows: (stream: string, id: EntryId) => boolean
+  /** Entries read so far. */
+  readonly read: () => number
+  /** Most entries that one read brings. */
+  readonly count: number
   /** Entries of one page, ascending by id. */
   readonly record: (batch: EntryBatch) => void
   /** Pending, and no longer in the stream. */
@@ -40,7 +51,10 @@ export interface ClaimOptions {
 export interface Claims {
   /** Everything that is pending of older terms now; resolves with the number of entries claimed. */
   takeAll(): Promise<number>
-  /** Cheaper: asks first whether any older consumer has something pending. Removes older consumers that have nothing. */
+  /**
+   * Cheaper: asks first whether any older consumer has something pending, or our own something that we do not know of.
+   * Removes older consumers that have nothing.
+   */
   look(): Promise<number>
 }
 
@@ -54,6 +68,11 @@ export function claims(options: ClaimOptions): Claims {
   const { admin, group, source, term } = options
   const consumer = `${source}.${term}`
   let mayDelete = true
+  /** As of the last look: entries read, and by stream how many more were pending under our name than we knew of. */
+  let readBefore = -1
+  const surplus = new Map<string, number>()
+  /** By stream: a surplus that was looked into, and was nothing to claim. */
+  const explained = new Map<string, number>()
 
   /** The term of a consumer of this source; null for anybody else's. */
   function termOf(name: string): number | null {
@@ -62,15 +81,20 @@ export function claims(options: ClaimOptions): Claims {
     return /^\d{1,15}$/.test(text) ? Number(text) : null
   }
 
-  /** @param ours also what is pending under our own name: at the start that is of an earlier life with this term */
-  async function takeStream(stream: string, ours: boolean): Promise<number> {
+  /**
+   * @param ours whether an entry that is pending under our own name is to be claimed too: at the start all are, of an earlier
+   * life with this term
+   */
+  async function takeStream(stream: string, ours: (id: EntryId) => boolean): Promise<number> {
     let taken = 0
     let from = '-'
     while (!options.stopped()) {
       const rows = (await admin.call('XPENDING', stream, group, from, '+', String(PAGE))) as readonly [string, string][]
       const last = rows.at(-1)
       if (last === undefined) break
-      const ids = rows.filter(([, owner]) => termOf(owner) !== null && (ours || owner !== consumer)).map(([id]) => id)
+      const ids = rows
+        .filter(([id, owner]) => (owner === consumer ? ours(idOfText(id)) : termOf(owner) !== null))
+        .map(([id]) => id)
       if (ids.length > 0) {
         await options.room()
         if (options.stopped()) break
@@ -133,6 +157,15 @@ export function claims(options: ClaimOptions): Claims {
     })
   }
 
+  /** A read that is on its way to us makes a difference too: at most as large as one read is, and not twice the same. */
+  function hasUnknown(stream: string, pending: number, quiet: boolean): boolean {
+    const more = pending - options.held(stream)
+    const before = surplus.get(stream)
+    surplus.set(stream, more)
+    if (more <= (explained.get(stream) ?? 0)) return false
+    return (quiet && more === before) || more > 2 * options.count
+  }
+
   async function checkSuperseded(all: readonly Consumer[]): Promise<void> {
     for (const newer of all.filter((one) => one.term > term)) {
       const clients = String(await admin.call('CLIENT', 'LIST'))
@@ -161,17 +194,26 @@ export function claims(options: ClaimOptions): Claims {
       let taken = 0
       for (const stream of options.streams) {
         await checkSuperseded(await consumers(stream))
-        taken += await takeStream(stream, true)
+        taken += await takeStream(stream, () => true)
       }
       return taken
     },
     async look() {
       let taken = 0
+      const readNow = options.read()
+      const quiet = readNow === readBefore
+      readBefore = readNow
       for (const stream of options.streams) {
-        const others = (await consumers(stream)).filter((one) => one.name !== consumer)
+        const all = await consumers(stream)
+        const others = all.filter((one) => one.name !== consumer)
         await checkSuperseded(others)
         for (const one of others) if (one.pending === 0) await remove(stream, one.name)
-        if (others.some((one) => one.pending > 0)) taken += await takeStream(stream, false)
+        const own = all.find((one) => one.name === consumer)
+        const unknown = hasUnknown(stream, own?.pending ?? 0, quiet)
+        if (!unknown && others.every((one) => one.pending === 0)) continue
+        const found = await takeStream(stream, (id) => unknown && !options.knows(stream, id))
+        if (unknown && found === 0) explained.set(stream, surplus.get(stream)!)
+        taken += found
       }
       return taken
     },

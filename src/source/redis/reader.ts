@@ -70,7 +70,8 @@ async function open(
 
   const admin = await connectAdmin(endpoint, `${client}.${term}`, fail)
   closers.push(() => admin.close())
-  const older = (other: string) => termOf(other, `${client}.`) < term
+  // Of our own term too: a log that lost its tail gives one a second time.
+  const older = (other: string) => termOf(other, `${client}.`) <= term
   const killed = await admin.killOlder(older).catch((error) => {
     context.log.warn({ source: name, error: String(error) }, 'connections of earlier readers cannot be ended')
     return 0
@@ -178,6 +179,10 @@ async function open(
               ? Promise.resolve()
               : new Promise<void>((resolve) => (wakers = [...wakers, resolve])),
           stopped: over,
+          held: ledger.count,
+          knows: ledger.has,
+          read: () => records.entries,
+          count: config.count,
           record(batch) {
             counters.claimed += batch.count
             records.record(batch)

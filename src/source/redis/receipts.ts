@@ -18,6 +18,8 @@ export interface ReceiptBuilder {
   take(): Uint8Array | null
   /** Visits the ids that were not taken yet. */
   visit(visitor: (stream: string, id: EntryId) => void): void
+  /** How many ids of a stream were not taken yet. */
+  countOf(stream: number): number
 }
 
 interface StreamPart {
@@ -98,7 +100,13 @@ export function receiptBuilder(streams: readonly string[]): ReceiptBuilder {
     visit(visitor) {
       if (total > 0) visitReceipt(encode(), visitor)
     },
+    countOf: (stream) => parts[stream]?.count ?? 0,
   }
+}
+
+/** How many ids of each stream an obligation holds. */
+export function countReceipt(receipt: Uint8Array, visitor: (stream: string, count: number) => void): void {
+  visitStreams(receipt, (name, count) => visitor(name, count))
 }
 
 /**
@@ -106,6 +114,13 @@ export function receiptBuilder(streams: readonly string[]): ReceiptBuilder {
  * @throws TroupeError `receipt-corrupt`
  */
 export function visitReceipt(receipt: Uint8Array, visitor: (stream: string, id: EntryId) => void): void {
+  visitStreams(receipt, (name, count, bytes, at) => visitIds(bytes, at, count, (id) => visitor(name, id)))
+}
+
+function visitStreams(
+  receipt: Uint8Array,
+  visitor: (stream: string, count: number, bytes: Buffer, idsAt: number) => void,
+): void {
   const bytes = Buffer.from(receipt.buffer, receipt.byteOffset, receipt.byteLength)
   try {
     if (bytes.readUInt8(0) !== VERSION) throw new RangeError(`version ${bytes[0]}`)
@@ -117,7 +132,7 @@ export function visitReceipt(receipt: Uint8Array, visitor: (stream: string, id: 
       const count = bytes.readUInt32BE(at)
       const end = at + 8 + bytes.readUInt32BE(at + 4)
       if (end > bytes.length) throw new RangeError('a truncated receipt')
-      visitIds(bytes, at + 8, count, (id) => visitor(name, id))
+      visitor(name, count, bytes, at + 8)
       at = end
     }
   } catch (error) {

@@ -8,12 +8,14 @@
  */
 import type { EntryId } from './entry-id.js'
 import { idText } from './entry-id.js'
-import { receiptBuilder, visitReceipt } from './receipts.js'
+import { countReceipt, receiptBuilder, visitReceipt } from './receipts.js'
 
 export interface Unfinished {
   readonly pending: number
   add(stream: number, id: EntryId): void
   has(stream: string, id: EntryId): boolean
+  /** Entries of this stream; cheap. */
+  count(stream: string): number
   /** The ids since the last call, now part of an append. */
   take(): Uint8Array | null
   /** The oldest `count` appends are confirmed and about to be acknowledged. */
@@ -49,6 +51,15 @@ export function unfinished(streams: readonly string[], outstanding: readonly Uin
   return {
     get pending() {
       return builder.count
+    },
+    count(stream) {
+      let sum = builder.countOf(streams.indexOf(stream))
+      const add = (name: string, count: number) => {
+        if (name === stream) sum += count
+      }
+      for (const receipt of appended) countReceipt(receipt, add)
+      for (const receipt of confirmed) countReceipt(receipt, add)
+      return sum
     },
     add(stream, id) {
       builder.add(stream, id)

@@ -197,6 +197,37 @@ test('a reader whose store was put back to an older copy takes what later and sa
   await confirmAll(second)
 })
 
+test('a term that was given twice: the later reader ends the connections of the earlier one', async () => {
+  const first = await start({}, { term: 4 })
+  await fill('clicks', 3)
+  await until('all', () => first.count === 3)
+  const second = await start({}, { term: 4 })
+  await until('the end of the first', () => first.failures.length > 0)
+  await until('what it had', () => second.count === 3)
+  await fill('clicks', 1, 3)
+  await until('the next', () => second.count === 4)
+  expect(numbers(second)).toEqual(upTo(4))
+  expect(second.failures).toEqual([])
+})
+
+test('what a namesake of the same term was given is claimed, once, and what is ours is not given again', async () => {
+  const reader = await start()
+  await fill('clicks', 5)
+  await until('the first', () => reader.count === 5)
+  // Its connection bears no name, so that nobody can end it; and ours waits for nothing meanwhile.
+  reader.blocked = true
+  await fill('clicks', 1, 5)
+  await until('no read in flight', () => reader.count === 6)
+  await fill('clicks', 3, 6)
+  await redis.xreadgroup('GROUP', group, 'clicks.1', 'COUNT', 2, 'STREAMS', 'clicks', '>')
+  reader.unblock()
+  await until('all', () => reader.count === 9)
+  expect(numbers(reader).sort((a, b) => a - b)).toEqual(upTo(9))
+  await confirmAll(reader)
+  expect(reader.count).toBe(9)
+  expect(reader.windows).toEqual([])
+})
+
 test('entries trimmed before the group had read them are reported', async () => {
   const reader = await start()
   await fill('clicks', 5)

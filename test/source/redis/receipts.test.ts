@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { compareIds, idAfter, idOfText, idText, parseId, zeroId } from '../../../src/source/redis/entry-id.js'
 import { continuityOf, nextEpoch, type StreamFacts, trimmedBehind } from '../../../src/source/redis/history.js'
-import { receiptBuilder, visitReceipt } from '../../../src/source/redis/receipts.js'
+import { countReceipt, receiptBuilder, visitReceipt } from '../../../src/source/redis/receipts.js'
 import { unfinished } from '../../../src/source/redis/unfinished.js'
 
 const u64 = fc.oneof(
@@ -44,6 +44,12 @@ test('a receipt gives back the ids of every stream in the order in which they we
         expect(seen[name] ?? []).toEqual(added.filter(([stream]) => stream === index).map(([, id]) => id))
       })
       expect(builder.take()).toBe(null)
+      const counts: Record<string, number> = {}
+      if (receipt !== null)
+        countReceipt(receipt, (name, count) => {
+          counts[name] = count
+        })
+      expect(counts).toEqual(Object.fromEntries(Object.entries(seen).map(([name, ids]) => [name, ids.length])))
     }),
   )
 })
