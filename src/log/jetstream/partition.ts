@@ -156,6 +156,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   /** The history that was read is lost; nothing of it is finished any more. */
   let left = false
   let closing: (() => void) | null = null
+  let closed: Promise<void> = Promise.resolve()
   const trim = createTrim({
     world,
     log,
@@ -584,8 +585,15 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     }
   }
 
-  async function close(deadlineMs: number): Promise<void> {
-    if (over || closing !== null) return
+  /** Asked again with 0 it waits no longer. */
+  function close(deadlineMs: number): Promise<void> {
+    if (over) return Promise.resolve()
+    if (closing === null) closed = closeWithin(deadlineMs)
+    else if (deadlineMs === 0) closing()
+    return closed
+  }
+
+  async function closeWithin(deadlineMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = world.setTimer(deadlineMs, resolve)
       closing = () => {
