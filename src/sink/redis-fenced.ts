@@ -112,10 +112,9 @@ export async function openFencedWriter(
   let term: string
   let lanes: LaneVector | null
   try {
-    const sealed = await sealFence()
+    const [sealed] = await Promise.all([sealFence(), within(socket.call('SCRIPT', 'LOAD', commit.text))])
     term = sealed.term
     lanes = sealed.lanes
-    await within(socket.call('SCRIPT', 'LOAD', commit.text))
   } catch (error) {
     socket.close()
     throw explainRedis(error, endpoint, place)

@@ -91,6 +91,7 @@ function sleeper(awake: StreamPort): Sleeper {
       return outcome
     },
     last: (...given) => whenAwake().then(() => awake.last(...given)),
+    first: (...given) => whenAwake().then(() => awake.first(...given)),
     at: (...given) => whenAwake().then(() => awake.at(...given)),
     subjects: (...given) => whenAwake().then(() => awake.subjects(...given)),
     state: (...given) => whenAwake().then(() => awake.state(...given)),

@@ -247,6 +247,7 @@ export function createBroker(init: BrokerInit): Broker {
           const stale = world.monotonic() < staleUntil && staleNodes.has(life.node.name)
           return store.last(subject, stale ? staleFrom : undefined)
         }),
+      first: (subject, deadlineMs) => ask(life, deadlineMs, () => store.from(subject, 1, 1)[0] ?? null),
       at: (sequence, deadlineMs) => ask(life, deadlineMs, () => store.at(sequence)),
       subjects: (filter, deadlineMs) => ask(life, deadlineMs, () => store.subjects(filter)),
       state: (deadlineMs) =>

@@ -99,6 +99,14 @@ export function createNatsStream(
       throw refusal(stream, answer.error)
     },
 
+    async first(subject, deadlineMs) {
+      const body = { seq: 1, next_by_subj: subject }
+      const answer = await call<StoredJson>(`STREAM.MSG.GET.${stream}`, body, deadlineMs)
+      if (answer.ok) return storedOf(answer.value)
+      if (answer.error.errCode === NO_MESSAGE) return null
+      throw refusal(stream, answer.error)
+    },
+
     async at(sequence, deadlineMs) {
       const answer = await call<StoredJson>(`STREAM.MSG.GET.${stream}`, { seq: sequence }, deadlineMs)
       if (answer.ok) return storedOf(answer.value)

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
+import { later } from '../../actor/later.js'
 import type { LogMessage, OwnerMessage } from '../log.js'
 import { askPaused, type ControlLink, tellRefused } from './control-link.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
@@ -94,14 +95,15 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
             for (const [name, { session }] of owners) if (session === message.session) machine.halted(name)
             return
           case 'close':
-            return machine.close(message.deadlineMs).then(() => true)
+            // What it waits for comes through this mailbox.
+            return later(machine.close(message.deadlineMs).then(() => true))
           case 'figures':
             return { ...machine.figures() }
           case 'alive':
             if (message.paused !== undefined) machine.pause(message.paused)
             return true
           case 'still-owner':
-            return machine.stillOwns().then(() => true)
+            return later(machine.stillOwns().then(() => true))
           default:
             return
         }

@@ -156,6 +156,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   /** The history that was read is lost; nothing of it is finished any more. */
   let left = false
   let closing: (() => void) | null = null
+  let closed: Promise<void> = Promise.resolve()
   const trim = createTrim({
     world,
     log,
@@ -329,9 +330,8 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
         return { subject: subjects[index]!, payload: encodeProcessor(begun) }
       }),
     )
-    await lookForDeparted()
+    await Promise.all([lookForDeparted(), ...[...following.values()].map(enterHistory)])
     for (const one of following.values()) {
-      await enterHistory(one)
       feeds.follow(one.name, one.sequence, one.marks)
     }
     noteTrim()
@@ -355,24 +355,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
 
   /** Sequence of the first frame; 0 where there is none. */
   async function firstRetained(): Promise<number> {
-    if ((await stream.last(frames, replyDeadline)) === null) return 0
-    return await new Promise((resolve, reject) => {
-      const late = world.setTimer(replyDeadline, () => done(new Error('the first frame could not be read in time')))
-      const done = (result: number | Error) => {
-        late.cancel()
-        reading.stop()
-        if (result instanceof Error) reject(result)
-        else resolve(result)
-      }
-      const reading = stream.read({
-        subject: frames,
-        from: 1,
-        window: 1,
-        message: ({ sequence }) => done(sequence),
-        resumed: () => {},
-        failed: done,
-      })
-    })
+    return (await stream.first(frames, replyDeadline))?.sequence ?? 0
   }
 
   function follow(name: string, subject: string, stored: StoredProcessor): Following {
@@ -584,8 +567,15 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     }
   }
 
-  async function close(deadlineMs: number): Promise<void> {
-    if (over || closing !== null) return
+  /** Asked again with 0 it waits no longer. */
+  function close(deadlineMs: number): Promise<void> {
+    if (over) return Promise.resolve()
+    if (closing === null) closed = closeWithin(deadlineMs)
+    else if (deadlineMs === 0) closing()
+    return closed
+  }
+
+  async function closeWithin(deadlineMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = world.setTimer(deadlineMs, resolve)
       closing = () => {

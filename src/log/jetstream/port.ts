@@ -82,6 +82,8 @@ export interface StreamPort {
   commit(messages: readonly StreamMessage[], deadlineMs: number): Promise<Outcome>
   /** The last message of a subject, through the stream's leader. Null: there is none. Rejects when nobody answers in time. */
   last(subject: string, deadlineMs: number): Promise<StoredMessage | null>
+  /** The first message of a subject, in the same way. */
+  first(subject: string, deadlineMs: number): Promise<StoredMessage | null>
   /** The message that stands at a sequence, through the stream's leader. Null: there is none any more, or none yet. */
   at(sequence: number, deadlineMs: number): Promise<StoredMessage | null>
   /** Subjects with at least one message that match a filter. Bounded by 100,000. */

@@ -89,7 +89,7 @@ export function callJetStream<T>(link: ApiCaller, call: ApiCall): Promise<ApiAns
 }
 
 /** The answer, or why there is none. */
-function answerOf<T>(reply: NatsReply): ApiAnswer<T> | string {
+export function answerOf<T>(reply: NatsReply): ApiAnswer<T> | string {
   switch (reply.kind) {
     case 'reply': {
       const body = parse(reply.data)

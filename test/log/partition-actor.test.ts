@@ -1,0 +1,64 @@
+/** The log of a partition as an actor: what it is told while it closes still counts. */
+import { expect, onTestFinished, test } from 'vitest'
+import { childOf } from '../../src/actor/child.js'
+import { supervisor } from '../../src/actor/supervisor.js'
+import { createSystem } from '../../src/actor/system.js'
+import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
+import { type PartitionLogMessage, partitionLog } from '../../src/log/jetstream/partition-actor.js'
+import { provisionStream } from '../../src/log/jetstream/provision.js'
+import { decodeProcessor } from '../../src/log/jetstream/stored.js'
+import { realWorld } from '../../src/world/real.js'
+import { consumerStub, heard, type StubMessage } from './consumer-stub.js'
+import { linkTo, server, silent } from './nats-harness.js'
+import { names, settle, write } from './shop-log.js'
+
+test('an owner that is asked to close hears that what it gave out is finished, stores that, and does not wait for its deadline', async () => {
+  const nats = await server({ syncInterval: 'always' })
+  const link = await linkTo(nats.url)
+  await provisionStream(link, names, { maxBytes: 256 * 1024 * 1024, provision: true, log: silent })
+  const stream = createNatsStream(link, names, { log: silent })
+  const { append } = await write(stream)
+  append(1)
+  const system = createSystem({ world: realWorld, log: silent })
+  onTestFinished(() => system.stop(10_000))
+  heard.length = 0
+  const at = { set: 'key', partition: 0 }
+  await system.start(
+    childOf(supervisor, {
+      id: 'root',
+      args: {
+        strategy: 'rest-for-one',
+        children: [
+          childOf(consumerStub, { id: 'stub', args: null }),
+          childOf(partitionLog, {
+            id: 'log',
+            args: {
+              address: { pipeline: 'shop', node: 'n1', servers: nats.url, holdback: 0 },
+              control: '/root/stub',
+              resource: 'part.key.0',
+              scope: 'key',
+              partition: 0,
+              processors: [{ name: 'a', start: 'earliest' }],
+              checkpointInterval: 60_000,
+              retain: 0,
+              window: 1024 * 1024,
+            },
+          }),
+        ],
+      },
+    }),
+  )
+  const log = system.ref<PartitionLogMessage>('/root/log')
+  const stub = system.ref<StubMessage>('/root/stub')
+  log.tell({ type: 'attach', ...at, owner: '/root/stub', token: 1, processors: ['a'] })
+  await settle(() => expect(heard.flatMap((one) => ('frames' in one ? one.frames : []))).toHaveLength(1))
+  const session = heard.flatMap((one) => (one.type === 'attached' ? [one.session] : []))[0]!
+
+  const closed = log.ask({ type: 'close', deadlineMs: 600_000 }, 30_000)
+  const message = { type: 'finished', ...at, processor: 'a', sequence: 1, session } as const
+  stub.tell({ type: 'tell-log', log: '/root/log', message })
+  expect(await closed).toBe(true)
+  const subject = names.processor('a', 'key', 0)
+  const stored = await stream.last(subject, 5_000)
+  expect(decodeProcessor(stored!.payload, subject).sequence).toBeGreaterThan(0)
+}, 60_000)
