@@ -8,7 +8,6 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { vi } from 'vitest'
-import { runProgram } from '../../src/cli/program.js'
 import { type ClusterAccess, withCluster } from '../../src/operator/cluster/connect.js'
 import { type ClusterStatus, clusterStatus } from '../../src/operator/cluster/status.js'
 import { loadPipeline } from '../../src/pipeline/load.js'
@@ -16,17 +15,12 @@ import { startRedis } from '../../src/servers/index.js'
 import { startNats } from '../../src/servers/nats.js'
 import type { Logger } from '../../src/world/logger.js'
 import { realWorld } from '../../src/world/real.js'
+import { captured, type Said } from './captured.js'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} }
 /** Under load everything takes longer; what does not come at all is found out by then. */
 const patience = 60_000
-
-export interface Said {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
 
 export interface Rig {
   readonly stream: string
@@ -175,26 +169,5 @@ ${lines.join('\n')}
       rmSync(folder, { recursive: true, force: true })
       vi.unstubAllEnvs()
     },
-  }
-}
-
-async function captured(args: readonly string[]): Promise<Said> {
-  let out = ''
-  let err = ''
-  const spies = [
-    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-      out += String(text)
-      return true
-    }),
-    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-      err += String(text)
-      return true
-    }),
-  ]
-  try {
-    const code = await runProgram(args, '0.0.0')
-    return { code, out, err }
-  } finally {
-    for (const spy of spies) spy.mockRestore()
   }
 }
