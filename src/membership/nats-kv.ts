@@ -5,7 +5,8 @@
  */
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import { type KV, Kvm } from '@nats-io/kv'
-import type { NatsConnection } from '@nats-io/transport-node'
+import { type NatsConnection, PermissionViolationError } from '@nats-io/transport-node'
+import { deniedNats } from '../wire/nats/errors.js'
 import { TroupeError } from '../world/error.js'
 import type { World } from '../world/world.js'
 import { within } from './deadline.js'
@@ -35,7 +36,7 @@ export function bucketOf(pipeline: string): string {
   return `troupe_${pipeline}`
 }
 
-/** @throws TroupeError `bucket-missing`, `bucket-unreachable` (exit code 2) */
+/** @throws TroupeError `bucket-missing`, `bucket-unreachable`, `nats-denied` (exit code 2) */
 export async function openNatsKv(init: NatsKvInit): Promise<KvPort> {
   const { connection, world } = init
   const deadline = init.deadline ?? 2_000
@@ -61,7 +62,7 @@ export async function openNatsKv(init: NatsKvInit): Promise<KvPort> {
       return await within(world, 5 * deadline, `opening the bucket ${bucket}`, opening())
     } catch (error) {
       if (error instanceof TroupeError && error.code === 'bucket-missing') throw error
-      throw bucketUnreachable(bucket, stream, error)
+      throw deniedOf(error, connection.getServer()) ?? bucketUnreachable(bucket, stream, error)
     }
   }
 
@@ -121,6 +122,13 @@ async function isMissing(manager: JetStreamManager, stream: string): Promise<boo
     if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return true
     throw error
   }
+}
+
+/** A right that is missing does not come by trying again; the client wraps what the server says of it. */
+function deniedOf(thrown: unknown, at: string): TroupeError | null {
+  for (let error = thrown, depth = 0; error instanceof Error && depth < 5; error = error.cause, depth++)
+    if (error instanceof PermissionViolationError) return deniedNats(error.operation, error.subject, at)
+  return null
 }
 
 function bucketMissing(bucket: string, stream: string): TroupeError {

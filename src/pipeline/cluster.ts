@@ -7,8 +7,11 @@ import type { NodeOptions } from '../actor/node/link.js'
 import { agreeOnLayout } from '../log/jetstream/layout.js'
 import { type ClusterAddress, openStream } from '../log/jetstream/link.js'
 import { provisionStream } from '../log/jetstream/provision.js'
-import { connectNats } from '../wire/nats/connect.js'
+import { openNatsKv } from '../membership/nats-kv.js'
+import { mustBeAlone } from '../membership/other-protocol.js'
+import { connectNats, type NatsLink } from '../wire/nats/connect.js'
 import { lastingNodeLink } from '../wire/nats/lasting-node-link.js'
+import { TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
 import { clusterPaths, clusterProtocol, clusterSpec } from './cluster-graph.js'
@@ -34,6 +37,7 @@ export async function prepareCluster(
       protocol: clusterProtocol,
       pipeline: definition.name,
       world,
+      alone: () => noOther(link, definition, context),
     })
     const boot = Buffer.from(world.randomBytes(9)).toString('base64url')
     const node = { ...address, boot, version: options.version, provision, replicas: made.replicas }
@@ -62,4 +66,20 @@ async function linkNodes(
       onClosed,
     })
   return { link: await lastingNodeLink({ world, log, pipeline, node, connect }) }
+}
+
+/** Without a bucket there is no node. */
+async function noOther(
+  link: NatsLink,
+  definition: PipelineDefinition,
+  { world, log }: { readonly world: World; readonly log: Logger },
+): Promise<void> {
+  const { connection } = link
+  try {
+    const kv = await openNatsKv({ connection, world, pipeline: definition.name, replicas: 1, provision: false })
+    await mustBeAlone({ kv, world, log, protocol: clusterProtocol, lease: definition.cluster.lease })
+  } catch (error) {
+    if (!(error instanceof TroupeError) || error.code !== 'bucket-missing') throw error
+  }
+  log.warn({ pipeline: definition.name, protocol: clusterProtocol }, 'the log is raised to a newer protocol')
 }

@@ -47,9 +47,9 @@ test('a node with the least of rights carries the pipeline of cluster/ over TLS,
     SHOP_POSTGRES: postgres.url,
     SHOP_REDIS: redis.url,
     SHOP_DATA: data,
-    NODE_EXTRA_CA_CERTS: secrets.ca,
   }
-  const as = (user: 'admin' | 'shop') => `tls://${user}:${secrets.password(user)}@127.0.0.1:${nats.port}`
+  const as = (user: 'admin' | 'shop') =>
+    `tls://${user}:${secrets.password(user)}@127.0.0.1:${nats.port}?ca=${secrets.ca}`
   const reader = new Redis(redis.url)
   try {
     await client.query(readFileSync('cluster/shop.sql', 'utf8'))
@@ -59,7 +59,8 @@ test('a node with the least of rights carries the pipeline of cluster/ over TLS,
 
     const first = run(environment, '--cluster', as('admin'), '--node', 'provision', '--for', '1s')
     expect(await once(first.child, 'exit'), first.said()).toEqual([0, null])
-    const node = run(environment, '--cluster', as('shop'), '--node', 'a', '--no-provision')
+    const named = { ...environment, TROUPE_CLUSTER: as('shop') }
+    const node = run(named, '--cluster', 'env', '--node', 'a', '--no-provision')
     await client.query("INSERT INTO orders (customer, quantity) VALUES ('Ada', 3)")
     await reader.xadd('clicks', '*', 'key', 'k1', 'page', '/home')
     await vi.waitFor(async () => expect(await reader.xlen('shop:changes'), node.said().slice(-3_000)).toBe(2), 60_000)

@@ -3,6 +3,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
 import type { StreamPort } from '../../src/log/jetstream/port.js'
 import { provisionStream } from '../../src/log/jetstream/provision.js'
+import { encodeProcessor, firstProcessor } from '../../src/log/jetstream/stored.js'
 import type { NatsServer } from '../../src/servers/nats.js'
 import { linkTo, server, silent } from './nats-harness.js'
 import { names, own, settle, upTo, write } from './shop-log.js'
@@ -73,6 +74,52 @@ test('a processor that lags holds nobody: the others go on with a reading of the
     expect(owning.log.figures().processors.a!.reading).toBe(owning.log.figures().processors.b!.reading),
   )
   await settle(() => expect(owning.got.b!.at(-1)).toBe(401))
+})
+
+test('a paused processor is given nothing more, not even after its restart, and holds neither the others nor a close', async () => {
+  const { stream, again } = await stage()
+  const owning = await own(stream)
+  const { append } = await write(stream)
+  for (const position of upTo(5)) append(position)
+  await settle(() => expect(owning.got).toEqual({ a: upTo(5), b: upTo(5) }))
+  owning.log.pause(['a'])
+  for (const position of upTo(10, 6)) append(position)
+  await settle(() => expect(owning.got.b).toEqual(upTo(10)))
+  expect(owning.got.a).toEqual(upTo(5))
+  expect(owning.log.attach('a').frames).toEqual([])
+  await settle(() => expect(owning.log.figures().processors.a).toMatchObject({ unfinished: 5, paused: true }))
+  expect(owning.log.figures().trimmedTo).toBeLessThan(owning.log.figures().processors.b!.finished)
+  await owning.log.close(60_000)
+  const taker = await own(await again(), { paused: ['a'] })
+  append(11)
+  await settle(() => expect(taker.got.b).toEqual([11]))
+  expect(taker.got.a).toEqual([])
+  taker.log.pause([])
+  await settle(() => expect(taker.got.a).toEqual(upTo(11, 6)))
+  expect(taker.failures).toEqual([])
+})
+
+test('an owner whose processor was put elsewhere ends in order, so that the next one begins there and repeats nothing of the others', async () => {
+  const { stream, again } = await stage()
+  const owning = await own(stream, { retain: 60_000, paused: ['a'], checkpointInterval: 60_000 })
+  const { append } = await write(stream)
+  for (const position of upTo(10)) append(position)
+  await settle(() => expect(owning.got.b).toEqual(upTo(10)))
+  await settle(() => expect(owning.log.figures().processors.b!.unfinished).toBe(0))
+  const subject = names.processor('a', 'key', 0)
+  const found = (await stream.last(subject, 5_000))!
+  const target = owning.log.figures().processors.b!.finished
+  const moved = encodeProcessor({ ...firstProcessor, term: 9, owner: 'seek:test', sequence: target, at: 1 })
+  expect(await stream.commit([{ subject, payload: moved, expect: found.sequence, rollup: true }], 5_000)).toMatchObject(
+    {
+      kind: 'committed',
+    },
+  )
+  await owning.log.lookForSeek()
+  expect(owning.failures).toMatchObject([{ code: 'sought', permanent: false }])
+  const next = await own(await again())
+  append(11)
+  await settle(() => expect(next.got).toEqual({ a: [11], b: [11] }))
 })
 
 test('an event larger than a message of the server is cut, stored in one batch and joined again', async () => {

@@ -37,9 +37,11 @@ test('the URL of a cluster is read once for all its servers', () => {
     password: 'p,w:',
     token: null,
     creds: '/c',
+    ca: null,
     inboxPrefix: '_INBOX_t',
   })
   expect(parseNatsEndpoint('tls://secret@host')).toMatchObject({ tls: true, token: 'secret', user: null })
+  expect(parseNatsEndpoint('nats://a?ca=/ca.pem,nats://b')).toMatchObject({ tls: true, ca: '/ca.pem' })
 })
 
 test.each([
@@ -52,6 +54,7 @@ test.each([
   'nats://u:some-secret@h?inbox=a.*',
   'nats://u:%some-secret@h',
   'nats://u:some-secret@a,nats://u:other-secret@b',
+  'nats://u:some-secret@a?ca=/a,nats://b?ca=/b',
 ])('a URL that cannot be used is refused without being repeated: %s', (url) => {
   let error: unknown
   try {
@@ -294,6 +297,7 @@ test('TLS with a client certificate works, and an unknown authority is explained
   const url = `tls://localhost:${nats.port}`
   const tls = { ca: at('ca.pem'), cert: at('client.pem'), key: at('client.key') }
   expect((await linkTo(url, { tls })).connected).toBe(true)
+  expect((await linkTo(`${url}?ca=${at('ca.pem')}`, { tls: { cert: tls.cert, key: tls.key } })).connected).toBe(true)
   expect(await refusal(url)).toMatchObject({ code: 'nats-tls', exitCode: 2 })
   expect(await refusal(url, { tls: { ca: at('ca.pem') } })).toMatchObject({ exitCode: 2 })
   expect(await refusal(url, { tls: { ca: at('nothing.pem') } })).toMatchObject({ code: 'nats-tls', exitCode: 2 })

@@ -1,6 +1,9 @@
 /**
  * What all nodes of a pipeline must agree on, kept in its stream: the protocol and the number of partitions of each set.
- * The first node writes it; whoever comes with another is refused.
+ * The first node writes it; whoever comes with other partitions is refused.
+ *
+ * A newer protocol may be written over an older one once no node of that lives any more; from then on the older version is
+ * refused. So an upgrade over protocols is: stop all nodes, start the new ones.
  */
 import { TroupeError } from '../../world/error.js'
 import type { World } from '../../world/world.js'
@@ -25,21 +28,30 @@ export async function agreeOnLayout(
   stream: StreamPort,
   names: StreamNames,
   sets: readonly PartitionSet[],
-  { protocol, pipeline, world }: { readonly protocol: number; readonly pipeline: string; readonly world: World },
+  options: {
+    readonly protocol: number
+    readonly pipeline: string
+    readonly world: World
+    /** Rejects while a node of another protocol lives. */
+    readonly alone: () => Promise<void>
+  },
 ): Promise<void> {
+  const { protocol, pipeline, world } = options
   const place = `pipeline ${pipeline}`
   for (let attempt = 0; attempt < attempts; attempt++) {
     const found = await stream.last(names.layout, deadline)
     const known = found === null ? null : (JSON.parse(Buffer.from(found.payload).toString('utf8')) as Layout)
-    if (known !== null && known.protocol !== protocol)
+    if (known !== null && known.protocol > protocol)
       throw new TroupeError({
         code: 'cluster-protocol',
-        message: `the log was written under protocol ${known.protocol}; this version speaks ${protocol}`,
+        message: `the log is written under protocol ${known.protocol}; this version speaks ${protocol}, which is older`,
         place,
-        remedy: 'run the version that the other nodes run',
+        remedy: 'run the version that the other nodes run: there is no way back to an older protocol',
         exitCode: 2,
         permanent: true,
       })
+    const raises = known !== null && known.protocol < protocol
+    if (raises) await options.alone()
     const wanted: Record<string, number> = { ...known?.sets }
     for (const { name, partitions } of sets) {
       const before = wanted[name]
@@ -54,7 +66,7 @@ export async function agreeOnLayout(
         })
       wanted[name] = partitions
     }
-    if (known !== null && sets.every(({ name }) => known.sets[name] !== undefined)) return
+    if (known !== null && !raises && sets.every(({ name }) => known.sets[name] !== undefined)) return
     const layout: Layout = { version: 1, protocol, sets: wanted }
     const outcome = await stream.commit(
       [

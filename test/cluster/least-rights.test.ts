@@ -1,0 +1,126 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolation is used
+/** The rights that docs/nats.md lists are enough: for a node also without `$JS.API.INFO`, and for each command on a cluster. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { startRedis } from '../../src/servers/index.js'
+import { startNats } from '../../src/servers/nats.js'
+import { captured } from '../cli/captured.js'
+
+/** The subjects of one table of the page, `<s>` and `<b>` filled in. */
+function rightsOf(heading: string): string[] {
+  const page = readFileSync('docs/nats.md', 'utf8')
+  const section = page.slice(page.indexOf(`\n### ${heading}\n`)).slice(1)
+  const [table = ''] = section.split(/\n##+ /)
+  const rows = table.split('\n').filter((line) => line.startsWith('| `'))
+  expect(rows.length, heading).toBeGreaterThan(2)
+  return rows
+    .filter((row) => !row.includes('optional') && !row.includes('only to create'))
+    .flatMap((row) => [...row.split('|')[1]!.matchAll(/`([^`]+)`/g)].map(([, subject]) => subject!))
+    .map((subject) =>
+      subject.replaceAll('<s>', 'TROUPE_shop').replaceAll('<b>', 'KV_troupe_shop').replaceAll('<pipeline>', 'shop'),
+    )
+}
+
+test('a node and the commands on a cluster work with the rights of the documents, and with no others', async () => {
+  const [node, commands] = [rightsOf('Of a node'), rightsOf('Of the commands')]
+  expect(node).not.toContain('$JS.API.INFO')
+  const list = (subjects: readonly string[]) => `[${subjects.map((one) => JSON.stringify(one)).join(', ')}]`
+  const user = (name: string, publish: readonly string[]) =>
+    `{ user: ${name}, password: p, permissions: { publish: ${list(publish)}, subscribe: ${list(['troupe.shop.ctl.>', '_INBOX.>'])} } }`
+  const users = `[{ user: admin, password: p }, ${user('node', node)}, ${user('cli', commands)}]`
+  const [redis, nats] = await Promise.all([
+    startRedis(),
+    startNats({ settings: { authorization: `{ users: ${users} }` } }),
+  ])
+  const folder = mkdtempSync(join(tmpdir(), 'troupe-rights-'))
+  onTestFinished(async () => {
+    await Promise.all([redis.stop(), nats.stop()])
+    rmSync(folder, { recursive: true, force: true })
+    vi.unstubAllEnvs()
+  })
+  const file = join(folder, 'shop.yaml')
+  writeFileSync(
+    file,
+    `name: shop
+partitions: 2
+threads: 1
+checkpointInterval: 50ms
+data: ./data
+cluster: { lease: 1s, maxBytes: 64MiB, durability: synced, retain: 1h }
+sources:
+  in: { kind: redis-streams, url: "\${REDIS_URL}", streams: in, keyField: key }
+processors:
+  copy: { sink: { kind: redis, url: "\${REDIS_URL}", write: stream, name: out } }
+`,
+  )
+  const url = (name: string) => `nats://${name}:p@127.0.0.1:${nats.port}`
+  function run(name: string, ...args: string[]) {
+    const child = spawn(
+      process.execPath,
+      ['dist/src/cli/main.js', 'run', file, '--cluster', 'env', '--json', ...args],
+      {
+        env: { PATH: process.env.PATH, HOME: process.env.HOME, REDIS_URL: redis.url, TROUPE_CLUSTER: url(name) },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    )
+    const exit = once(child, 'exit')
+    onTestFinished(async () => {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+      await exit
+    })
+    let said = ''
+    child.stderr.on('data', (chunk) => {
+      said += chunk
+    })
+    return { child, exit, said: () => said }
+  }
+  const admin = run('admin', '--for', '1s')
+  expect(await admin.exit, admin.said()).toEqual([0, null])
+  const working = run('node', '--no-provision')
+  const client = new Redis(redis.url)
+  onTestFinished(() => client.disconnect())
+  for (let entry = 0; entry < 10; entry++) await client.xadd('in', '*', 'key', `k${entry}`)
+  const came = (count: number) =>
+    vi.waitFor(async () => expect(await client.xlen('out'), working.said().slice(-3_000)).toBe(count), 60_000)
+  await came(10)
+
+  vi.stubEnv('REDIS_URL', redis.url)
+  vi.stubEnv('TROUPE_CLUSTER', url('cli'))
+  // A checkpoint covers the ten before they are sought.
+  await vi.waitFor(async () => {
+    const { partitions } = JSON.parse((await captured(['status', file, '--cluster', 'env', '--json'])).out)
+    expect(
+      partitions.flatMap(({ processors }: { processors: { lag: number }[] }) => processors.map(({ lag }) => lag)),
+    ).toEqual([0, 0])
+  }, 60_000)
+  const given: (readonly string[])[] = [
+    ['why', 'key.0', file],
+    ['why', 'reader.in', file],
+    ['rolling', file, 'on'],
+    ['rolling', file, 'off'],
+    ['pause', file, 'copy'],
+    ['seek', file, 'copy', '--to', 'earliest'],
+    ['resume', file, 'copy'],
+  ]
+  for (const command of given) {
+    const said = await captured(command)
+    expect(said, `${command[0]}: ${said.err}`).toMatchObject({ code: 0 })
+  }
+  await came(20)
+  expect(await captured(['retire', 'gone', file])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('unknown-processor'),
+  })
+  working.child.kill('SIGTERM')
+  expect(await working.exit, working.said()).toEqual([0, null])
+  const denied = working
+    .said()
+    .split('\n')
+    .filter((line) => line.includes('does not allow'))
+  expect(denied.filter((line) => !line.includes('"$JS.API.INFO"'))).toEqual([])
+}, 180_000)
