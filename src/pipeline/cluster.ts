@@ -20,7 +20,7 @@ import type { ClusterOptions } from './run.js'
 export async function prepareCluster(
   definition: PipelineDefinition,
   options: ClusterOptions,
-  context: { readonly world: World; readonly log: Logger },
+  context: { readonly world: World; readonly log: Logger; readonly chaos?: { readonly planted?: readonly string[] } },
 ) {
   const { world, log } = context
   const { holdback, maxBytes, replicas } = definition.cluster
@@ -36,7 +36,14 @@ export async function prepareCluster(
       world,
     })
     const boot = Buffer.from(world.randomBytes(9)).toString('base64url')
-    const node = { ...address, boot, version: options.version, provision, replicas: made.replicas }
+    const node = {
+      ...address,
+      boot,
+      version: options.version,
+      provision,
+      replicas: made.replicas,
+      ...plantedIn(context),
+    }
     return {
       spec: clusterSpec(definition, node),
       paths: clusterPaths(definition),
@@ -62,4 +69,8 @@ async function linkNodes(
       onClosed,
     })
   return { link: await lastingNodeLink({ world, log, pipeline, node, connect }) }
+}
+
+function plantedIn({ chaos }: { readonly chaos?: { readonly planted?: readonly string[] } }) {
+  return chaos?.planted === undefined ? {} : { planted: chaos.planted }
 }
