@@ -15,5 +15,8 @@ export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
   'zombie-node': async () => (await import('./zombie-node.js')).zombieNode,
   'zombie-node-single': async () => (await import('./zombie-node.js')).zombieNodeSingle,
   'zombie-node-blind': async () => (await import('./zombie-node.js')).zombieNodeBlind,
+  'lost-tail': async () => (await import('./lost-tail.js')).lostTail,
+  'lost-tail-single': async () => (await import('./lost-tail.js')).lostTailSingle,
+  'lost-tail-beyond': async () => (await import('./lost-tail.js')).lostTailBeyond,
   'zombie-reader': async () => (await import('./zombie-reader.js')).zombieReader,
 }

@@ -110,6 +110,6 @@ const zombie =
     }
   }
 
-export const zombieNode = zombie({ nats: startNatsTrio })
-export const zombieNodeSingle = zombie({ nats: startNatsOne })
-export const zombieNodeBlind = zombie({ nats: startNatsTrio, planted: ['ignore-leases'] })
+export const zombieNode = zombie({ nats: () => startNatsTrio() })
+export const zombieNodeSingle = zombie({ nats: () => startNatsOne() })
+export const zombieNodeBlind = zombie({ nats: () => startNatsTrio(), planted: ['ignore-leases'] })

@@ -40,6 +40,14 @@ const promises = [
   ['zombie-node', 'a node that wakes with a built batch is refused by the log, on three NATS servers', 2, 20],
   ['zombie-node-single', 'a node that wakes with a built batch is refused by the log, on one NATS server', 2, 20],
   ['zombie-node-blind', 'nodes that do not look at their leases are stopped by the log alone', 2, 20],
+  ['lost-tail', 'three NATS servers that forget what they acknowledged lose nothing within the holdback', 1, 10],
+  ['lost-tail-single', 'one NATS server that forgets what it acknowledged loses nothing within the holdback', 1, 10],
+  [
+    'lost-tail-beyond',
+    'what a log forgot after the source was told is said aloud, as a stop and as a loss window',
+    1,
+    1,
+  ],
   [
     'cluster',
     'nodes and NATS servers that are killed and paused lose nothing, and nothing is twice in a fenced sink',
