@@ -7,6 +7,7 @@ import type { NodeOptions } from '../actor/node/link.js'
 import { agreeOnLayout } from '../log/jetstream/layout.js'
 import { type ClusterAddress, openStream } from '../log/jetstream/link.js'
 import { provisionStream } from '../log/jetstream/provision.js'
+import { checkSynced } from '../log/jetstream/sync-check.js'
 import { connectNats } from '../wire/nats/connect.js'
 import { lastingNodeLink } from '../wire/nats/lasting-node-link.js'
 import type { Logger } from '../world/logger.js'
@@ -23,12 +24,13 @@ export async function prepareCluster(
   context: { readonly world: World; readonly log: Logger; readonly chaos?: { readonly planted?: readonly string[] } },
 ) {
   const { world, log } = context
-  const { holdback, maxBytes, replicas } = definition.cluster
+  const { durability, holdback, maxBytes, replicas } = definition.cluster
   const address = { pipeline: definition.name, node: options.node, servers: options.servers, holdback }
   const provision = options.provision ?? true
   const { link, stream, names } = await openStream(address, 'start', context, () => {})
   try {
     const place = `the cluster of pipeline ${definition.name}`
+    if (durability === 'synced') await checkSynced(link, { log, place })
     const made = await provisionStream(link, names, { maxBytes, replicas, provision, log, place })
     await agreeOnLayout(stream, names, partitionSets(definition), {
       protocol: clusterProtocol,
