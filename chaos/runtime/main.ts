@@ -5,6 +5,14 @@
 import { fileURLToPath } from 'node:url'
 import { type Logger, loadPipeline, realWorld, runPipeline } from '../../src/index.js'
 
+/** How it is run, and what is done to it from inside. */
+export interface Torment {
+  readonly flushDelay?: number
+  readonly planted?: readonly string[]
+  /** As a node of a cluster. */
+  readonly cluster?: { readonly servers: string; readonly node: string }
+}
+
 export type ToRuntime = { readonly type: 'kill-thread'; readonly pick: number } | { readonly type: 'status' }
 
 export type FromRuntime =
@@ -12,7 +20,7 @@ export type FromRuntime =
   | { readonly type: 'killed'; readonly thread: string | null }
   | { readonly type: 'status'; readonly lossWindows: number; readonly restarts: number }
 
-const chaos = JSON.parse(process.argv[2] ?? '{}') as { readonly flushDelay?: number }
+const { cluster, ...chaos } = JSON.parse(process.argv[2] ?? '{}') as Torment
 const log: Logger = {
   debug() {},
   info() {},
@@ -27,7 +35,12 @@ const say = (message: FromRuntime) => process.send?.(message)
 process.on('disconnect', () => process.exit(1))
 try {
   const definition = await loadPipeline(fileURLToPath(new URL('./pipeline.js', import.meta.url)))
-  const running = await runPipeline(definition, { world: realWorld, log, chaos })
+  const running = await runPipeline(definition, {
+    world: realWorld,
+    log,
+    chaos,
+    ...(cluster === undefined ? {} : { cluster: { ...cluster, version: '0.0.0-chaos' } }),
+  })
   process.on('message', (message: ToRuntime) => {
     if (message.type === 'kill-thread') {
       const owners = running.threads().filter((name) => name.startsWith('owners'))

@@ -1,11 +1,12 @@
 /** Starts the runtime as a child: through the command line (`troupe run`), or as the child of main.ts that obeys. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { compiled } from '../compiled.js'
-import type { FromRuntime, ToRuntime } from './main.js'
+import type { FromRuntime, ToRuntime, Torment } from './main.js'
 import type { ChaosPipeline } from './pipeline.js'
 
 const readyMs = 60_000
 const answerMs = 20_000
+const mostLines = 20_000
 
 export interface Exit {
   readonly code: number | null
@@ -24,6 +25,8 @@ export interface Runtime {
   readonly runs: Promise<void>
   /** SIGTERM: drains. */
   stop(): Promise<Exit>
+  /** How often it has said this. */
+  said(pattern: RegExp): number
 }
 
 export interface ObedientRuntime extends Runtime {
@@ -48,8 +51,13 @@ export function startNode(pipeline: ChaosPipeline, servers: string, node: string
   )
 }
 
-export function startObedient(pipeline: ChaosPipeline, chaos: { readonly flushDelay?: number } = {}): ObedientRuntime {
-  const child = launch(compiled(new URL('./main.js', import.meta.url)), [JSON.stringify(chaos)], pipeline)
+export function startObedient(
+  pipeline: ChaosPipeline,
+  torment: Torment = {},
+  environment: Readonly<Record<string, string>> = {},
+): ObedientRuntime {
+  const main = compiled(new URL('./main.js', import.meta.url))
+  const child = launch(main, [JSON.stringify(torment)], pipeline, environment)
   const runtime = watch(child)
   const next = <T extends FromRuntime['type']>(type: T, deadlineMs: number) =>
     new Promise<Extract<FromRuntime, { type: T }>>((resolve, reject) => {
@@ -79,22 +87,34 @@ export function startObedient(pipeline: ChaosPipeline, chaos: { readonly flushDe
   }
 }
 
-function launch(module: string, args: readonly string[], pipeline: ChaosPipeline): ChildProcess {
+function launch(
+  module: string,
+  args: readonly string[],
+  pipeline: ChaosPipeline,
+  environment: Readonly<Record<string, string>> = {},
+): ChildProcess {
   return fork(module, args, {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     execArgv: [],
-    env: { ...process.env, CHAOS_PIPELINE: JSON.stringify(pipeline) },
+    env: { ...process.env, CHAOS_PIPELINE: JSON.stringify(pipeline), ...environment },
   })
 }
 
 function watch(child: ChildProcess): Runtime {
   let said = ''
+  /** Whole lines, the newest last. */
+  const lines: string[] = []
+  let rest = ''
   let running = () => {}
   const runs = new Promise<void>((resolve) => {
     running = resolve
   })
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-8_000)
+    const parts = (rest + text).split('\n')
+    rest = parts.pop()!
+    lines.push(...parts)
+    if (lines.length > mostLines) lines.splice(0, lines.length - mostLines)
     if (said.includes('"msg":"running"')) running()
   })
   const ended = new Promise<Exit>((resolve) => {
@@ -108,6 +128,7 @@ function watch(child: ChildProcess): Runtime {
     ended,
     runs,
     signal,
+    said: (pattern) => lines.filter((line) => pattern.test(line)).length,
     async kill() {
       signal('SIGKILL')
       await ended

@@ -12,5 +12,11 @@ export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
   'delayed-flush': async () => (await import('./delayed-flush.js')).delayedFlush,
   cluster: async () => (await import('./cluster.js')).cluster,
   'cluster-group': async () => (await import('./cluster.js')).clusterGroup,
+  'zombie-node': async () => (await import('./zombie-node.js')).zombieNode,
+  'zombie-node-single': async () => (await import('./zombie-node.js')).zombieNodeSingle,
+  'zombie-node-blind': async () => (await import('./zombie-node.js')).zombieNodeBlind,
+  'lost-tail': async () => (await import('./lost-tail.js')).lostTail,
+  'lost-tail-single': async () => (await import('./lost-tail.js')).lostTailSingle,
+  'lost-tail-beyond': async () => (await import('./lost-tail.js')).lostTailBeyond,
   'zombie-reader': async () => (await import('./zombie-reader.js')).zombieReader,
 }

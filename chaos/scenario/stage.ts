@@ -37,6 +37,8 @@ export interface Stage {
   sinkLength(): Promise<number>
   /** Waits until events that were written after this call were confirmed to PostgreSQL and others arrived in the sink. Gives ms. */
   recovered(): Promise<number>
+  /** Waits until events came into the sink that were not there before: with a fenced sink, new ones. Gives ms. */
+  grown(): Promise<number>
   /** Stops the writer, lets Troupe drain. */
   settle(): Promise<void>
   judge(): Promise<CheckReport>
@@ -118,6 +120,16 @@ export async function setStage(options: StageOptions): Promise<Stage> {
       const confirmed = `SELECT confirmed_flush_lsn >= '${end}'::pg_lsn FROM pg_replication_slots WHERE slot_name = '${names.slot}'`
       await until('the pipeline recovers', async () => String(await oneValue(postgres.url, confirmed)) === 'true')
       await until('the sink grows', async () => (await client.xlen(names.sink)) > length)
+      return Math.round(performance.now() - begun)
+    },
+    async grown() {
+      const begun = performance.now()
+      let length = -1
+      await until('Redis answers', async () => {
+        length = await client.xlen(names.sink)
+        return true
+      })
+      await until('the sink grows', async () => (await client.xlen(names.sink)) > length + options.rate / 4)
       return Math.round(performance.now() - begun)
     },
     async settle() {

@@ -44,6 +44,7 @@ export function clusterLines(status: ClusterStatus): string[] {
       ]),
     ),
     `  log ${bytesText(log.bytes)} ${used}, ${countText(log.messages)} messages`,
+    ...(log.stoppedBy === null ? [] : [`  the log is at its mark, and readers wait for ${log.stoppedBy}`]),
     ...departed.map(
       ({ processor, partitions, sequence }) =>
         `  processor ${processor} left the pipeline: it pins the log behind ${sequence} in ${partitions.join(', ')} until \`troupe retire ${processor}\``,

@@ -34,6 +34,8 @@ export interface ControlArgs {
   /** ms that the last handoff may take. */
   readonly leaveWithin: number
   readonly units: readonly ResourcePlan[]
+  /** For chaos: faults planted on purpose. */
+  readonly planted?: readonly string[]
 }
 
 export type ControlMessage =
@@ -67,6 +69,7 @@ export const control = defineActor<ControlArgs, ControlMessage>(
       resources: args.units.map(({ resource }) => resource),
       settings: { lease: args.lease },
       status: refusals.status,
+      ...(args.planted === undefined ? {} : { planted: args.planted }),
       onEvent: (event) => {
         if (event.type === 'orders') paused = [...event.orders.pausedProcessors].sort()
         if (event.type === 'name-lost') context.exit(event.error)

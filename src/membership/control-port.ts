@@ -44,6 +44,8 @@ export interface ControlInit {
   readonly onEvent?: (event: ControlEvent) => void
   /** Small figures for the heartbeat. */
   readonly status?: () => NonNullable<MemberRecord['status']>
+  /** For chaos: faults planted on purpose. `ignore-leases`: what runs here goes on whoever has taken its lease. */
+  readonly planted?: readonly string[]
 }
 
 export interface Control {

@@ -37,7 +37,7 @@ export function createControl(init: ControlInit): Control {
   const weight = init.weight ?? 1
   const startedAt = world.now()
   const observer = createObserver(lease)
-  const ownership = createOwnership(self, resources, settings)
+  const ownership = createOwnership(self, resources, settings, init.planted)
   const situation = createSituation({ self, weight, resources, settings, observer, ownership })
   const counting = createCounting()
   const journal = createJournal(world, log, node)

@@ -56,6 +56,7 @@ export function createOwnership(
   self: Self,
   resources: readonly Resource[],
   settings: Pick<MembershipSettings, 'lease' | 'giveUp' | 'backoff' | 'stopDeadline'>,
+  planted: readonly string[] = [],
 ): Ownership {
   const slots = new Map(resources.map((resource) => [resource, newSlot(resource)]))
   let actions: Action[] = []
@@ -133,6 +134,7 @@ export function createOwnership(
     const wanted = to === self.node && !slot.failed
     if (slot.unit === 'stopping') return
     if (slot.unit !== 'none' && !mine && (!wanted || takenOver(slot, view))) {
+      if (planted.includes('ignore-leases') && ignores(slot, view, input)) return
       if (takenOver(slot, view)) tell({ type: 'taken', resource, by: view.record?.node ?? null })
       stop(slot, settings.stopDeadline)
       return
@@ -147,6 +149,11 @@ export function createOwnership(
       if (wanted && view.state !== 'held' && view.state !== 'foreign') acquire(slot, view, now)
     } else if (!wanted) release(slot, view, to, input)
     else if (slot.unit === 'none' || (slot.unit === 'resting' && now >= slot.restUntil)) start(slot, now)
+  }
+
+  /** As if nobody had looked whether another has it: only the log stands against what the unit still does. */
+  function ignores(slot: Slot, view: LeaseView, input: DecideInput): boolean {
+    return slot.unit === 'running' && slot.missed < MISSED && view.state === 'held' && !input.goesAway
   }
 
   /** A start that hangs and a unit that is silent for too long are failures. */

@@ -47,6 +47,8 @@ export interface ClusterNode extends ClusterAddress {
   readonly version: string
   readonly provision: boolean
   readonly replicas: number
+  /** For chaos: faults planted on purpose. */
+  readonly planted?: readonly string[]
 }
 
 /** Of what nodes say to each other and store. */
@@ -90,6 +92,7 @@ export function clusterSpec(definition: PipelineDefinition, node: ClusterNode): 
             lease: definition.cluster.lease,
             leaveWithin: definition.stopDeadline,
             units: unitsOf(definition, node),
+            ...(node.planted === undefined ? {} : { planted: node.planted }),
           },
         }),
       ],

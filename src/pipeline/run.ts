@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly chaos?: {
     /** ms that every checkpoint flush is late. */
     readonly flushDelay?: number
+    /** Faults planted on purpose in the membership of a node (control-port.ts). */
+    readonly planted?: readonly string[]
   }
 }
 

@@ -37,6 +37,17 @@ const promises = [
   ['stale-checkpoint', 'an older checkpoint stops the source with slot-ahead, or is reported as a loss window', 1, 1],
   ['delayed-flush', 'nothing is confirmed to a source before its checkpoint is durable', 1, 5],
   ['zombie-reader', 'what a zombie reader took away is taken back and marked late', 2, 5],
+  ['zombie-node', 'a node that wakes with a built batch is refused by the log, on three NATS servers', 2, 20],
+  ['zombie-node-single', 'a node that wakes with a built batch is refused by the log, on one NATS server', 2, 20],
+  ['zombie-node-blind', 'nodes that do not look at their leases are stopped by the log alone', 2, 20],
+  ['lost-tail', 'three NATS servers that forget what they acknowledged lose nothing within the holdback', 1, 10],
+  ['lost-tail-single', 'one NATS server that forgets what it acknowledged loses nothing within the holdback', 1, 10],
+  [
+    'lost-tail-beyond',
+    'what a log forgot after the source was told is said aloud, as a stop and as a loss window',
+    1,
+    1,
+  ],
   [
     'cluster',
     'nodes and NATS servers that are killed and paused lose nothing, and nothing is twice in a fenced sink',

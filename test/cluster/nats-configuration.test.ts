@@ -7,6 +7,7 @@ import { streamNames } from '../../src/log/jetstream/names.js'
 import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
 import type { StoredMessage, StreamPort } from '../../src/log/jetstream/port.js'
 import { leastPrivileges, provisionStream } from '../../src/log/jetstream/provision.js'
+import { lookAtSync, syncQuestion } from '../../src/log/jetstream/sync-check.js'
 import { openNatsKv } from '../../src/membership/nats-kv.js'
 import type { KvEntry, KvPort } from '../../src/membership/port.js'
 import { resolveProgram, startNats, startNatsCluster } from '../../src/servers/index.js'
@@ -134,6 +135,7 @@ test('three servers: each synced, routes over TLS, the log on all of them', asyn
 
   await provision(await linkAs('admin', cluster.url), 3)
   const node = await linkAs('shop', cluster.url)
+  expect(await lookAtSync(node)).toEqual({ kind: 'synced', servers: 3 })
   const stream = createNatsStream(node, names, { log: quiet })
   expect(await stream.commit([{ subject: names.frames('key', 0), payload: text('frame') }], 10_000)).toMatchObject({
     kind: 'committed',
@@ -150,7 +152,10 @@ describe('rights', () => {
     const { publish, subscribe } = leastPrivileges('shop', names)
     const rest = listed('publish').filter((subject) => !publish.includes(subject))
     expect(listed('publish')).toEqual(expect.arrayContaining([...publish]))
-    expect(rest.filter((subject) => !/\bKV_troupe_shop\b|\$KV\.troupe_shop\./.test(subject))).toEqual(['$JS.API.INFO'])
+    expect(rest.filter((subject) => !/\bKV_troupe_shop\b|\$KV\.troupe_shop\./.test(subject))).toEqual([
+      '$JS.API.INFO',
+      syncQuestion,
+    ])
     expect(listed('subscribe').sort()).toEqual([...subscribe].sort())
   })
 

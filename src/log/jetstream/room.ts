@@ -4,6 +4,8 @@ import { processorOf, type StreamNames } from './names.js'
 import type { StreamPort } from './port.js'
 import { decodeProcessor } from './stored.js'
 
+/** Share of the stream's bound at which readers stop: the rest is for checkpoints, without which nothing is ever trimmed. */
+export const mark = 0.8
 const deadline = 5_000
 
 /**

@@ -27,7 +27,7 @@ import { createFence, type FenceFigures, toLogError } from './fence.js'
 import type { StreamNames } from './names.js'
 import { chunksOf, pack } from './parcel.js'
 import { batchLimits, type StreamMessage, type StreamPort } from './port.js'
-import { culprit } from './room.js'
+import { culprit, mark } from './room.js'
 import { decodeReader, encodeReader, firstReader, type StoredReader } from './stored.js'
 
 export interface LogWriterInit {
@@ -96,8 +96,6 @@ interface Held {
   readonly receipts: readonly Obligation[]
 }
 
-/** Share of the stream's bound at which readers stop: the rest is for checkpoints, without which nothing is ever trimmed. */
-const mark = 0.8
 /** Bytes appended, and ms, after which the stream is looked at again. */
 const lookBytes = 8 * 1024 * 1024
 const lookEvery = 1_000

@@ -1,4 +1,5 @@
 /** The status of a whole cluster: its nodes, who owns what, how far each processor is, the log, the orders in force. */
+import { culprit, mark } from '../../log/jetstream/room.js'
 import { decodeReader } from '../../log/jetstream/stored.js'
 import { partitionKey } from '../../log/log.js'
 import type { MemberState } from '../../membership/member.js'
@@ -76,6 +77,8 @@ export interface ClusterStatus {
     readonly limitBytes: number | null
     readonly used: number | null
     readonly messages: number
+    /** At its mark, where readers stop: the processor that keeps it there, as `processor set.partition`. Else null. */
+    readonly stoppedBy: string | null
   }
   readonly departed: readonly DepartedLine[]
   readonly orders: {
@@ -88,7 +91,7 @@ export interface ClusterStatus {
 }
 
 export async function clusterStatus(access: ClusterAccess): Promise<ClusterStatus> {
-  const { definition, stream } = access
+  const { definition, stream, names } = access
   const snapshot = await lookAtBucket(access)
   const checkpoints = await readCheckpoints(access)
   const frames = await readFrames(access)
@@ -108,6 +111,7 @@ export async function clusterStatus(access: ClusterAccess): Promise<ClusterStatu
       limitBytes: bounded ? state.maxBytes : null,
       used: bounded ? state.bytes / state.maxBytes : null,
       messages: state.messages,
+      stoppedBy: state.bytes < mark * state.maxBytes ? null : await culprit(stream, names, partitionSets(definition)),
     },
     departed: departedOf(checkpoints),
     orders: {

@@ -1,0 +1,115 @@
+/**
+ * A node is paused in the very moment in which it would send a batch that it has built: of a reader, or the checkpoint of a
+ * partition's owner. Another seals and goes on. Then the first one wakes, and sends it: the log must refuse it, and
+ * the node say so. On three NATS servers, on one, and with nodes that do not look at their leases, so that nothing but
+ * the log can stop them.
+ */
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { compiled } from '../compiled.js'
+import type { Asleep } from '../runtime/sleep.js'
+import { type ObedientRuntime, startObedient } from '../runtime/start.js'
+import { type LogWatch, watchLog } from './log-watch.js'
+import { type NatsTrio, startNatsOne, startNatsTrio } from './nats-trio.js'
+import { repeats, type Scenario } from './scenario.js'
+import { setStage } from './stage.js'
+
+const leaseMs = 1_500
+/** For how long the server's answer is listened for, once the node has said that it is fenced. */
+const hearingMs = 5_000
+/** Whose commit it holds: the readers', then an owner's. */
+const subjects = ['troupe.chaos.ck.reader.db ', 'troupe.chaos.ck.proc.copy.key.', 'troupe.chaos.ck.reader.clicks ']
+const refusal = /the log has refused our commit \(10071\): another owner has sealed/
+/** Who woke so late that it had given up waiting for the reply reads what stands there instead. */
+const fencedOff = /another owner has sealed/
+
+interface Ground {
+  readonly nats: () => Promise<NatsTrio>
+  readonly planted?: readonly string[]
+}
+
+const zombie =
+  ({ nats: startServers, planted = [] }: Ground): Scenario =>
+  async ({ seed, faults, rate, progress }) => {
+    const rounds = faults ?? 6
+    const stage = await setStage({ seed, rate })
+    const nats = await startServers()
+    const file = join(stage.folder, 'sleep')
+    const preload = pathToFileURL(compiled(new URL('../runtime/sleep.js', import.meta.url)))
+    const environment = { CHAOS_SLEEP: file, NODE_OPTIONS: `--import ${preload}` }
+    const pipeline = stage.pipeline({
+      lease: leaseMs,
+      holdback: 0,
+      exactlyOnce: true,
+      data: join(stage.folder, 'data'),
+    })
+    const start = (node: string) =>
+      startObedient(pipeline, { planted, cluster: { servers: nats.url, node } }, environment)
+    const nodes: ObedientRuntime[] = ['n1', 'n2'].map(start)
+    let watch: LogWatch | null = null
+    const recoveries: number[] = []
+    const broken: string[] = []
+    let refused = 0
+    try {
+      await Promise.all(nodes.map((node) => node.running))
+      watch = await watchLog(nats.url, 'chaos')
+      await stage.load()
+      for (let round = 1; round <= rounds; round++) {
+        await stage.pause(200, 1_500)
+        const subject = subjects[(round - 1) % subjects.length]!
+        writeFileSync(file, subject)
+        await stage.until('a node builds a batch', async () => existsSync(`${file}.asleep`))
+        const asleep = JSON.parse(readFileSync(`${file}.asleep`, 'utf8')) as Asleep
+        rmSync(`${file}.asleep`)
+        const sleeper = nodes.find((node) => node.pid === asleep.pid)!
+        const before = sleeper.said(fencedOff)
+        const term = watch.term(asleep.subject)
+        await stage.until('another node seals', async () => watch!.term(asleep.subject) > term)
+        sleeper.signal('SIGCONT')
+        const woken = performance.now()
+        await stage.until(
+          'the log refuses what the woken node sends',
+          async () =>
+            sleeper.said(fencedOff) > before &&
+            (existsSync(`${file}.refused`) || performance.now() - woken > hearingMs),
+        )
+        const seen = existsSync(`${file}.refused`)
+        rmSync(`${file}.refused`, { force: true })
+        if (seen) refused++
+        recoveries.push(await stage.recovered())
+        progress(
+          `${round} of ${rounds}: n${nodes.indexOf(sleeper) + 1} woke with ${asleep.subject}, ${seen ? 'and was refused (10071)' : 'too late to hear the refusal'}; ${recoveries.at(-1)} ms`,
+        )
+      }
+      await stage.settle()
+      await stage.until('the log drains', () => nats.drained('chaos'))
+      const { seals, frames } = watch
+      broken.push(...watch.wrong)
+      const told = nodes.reduce((sum, node) => sum + node.said(refusal), 0)
+      if (refused === 0) broken.push('no batch of a woken node was refused by the log (10071)')
+      if (told === 0) broken.push('no woken node said that the log has refused its commit')
+      const exits = await Promise.all(nodes.map((node) => node.stop()))
+      for (const [index, exit] of exits.entries())
+        if (exit.code !== 0)
+          broken.push(`node ${index + 1} ended with ${exit.signal ?? exit.code}: ${exit.said.slice(-1_500)}`)
+      const check = await stage.judge()
+      broken.push(...repeats(check))
+      return { faults: rounds, recoveries, lossWindows: 0, broken, check, notes: { refused, told, seals, frames } }
+    } catch (error) {
+      for (const [index, node] of nodes.entries()) {
+        node.signal('SIGKILL')
+        progress(`node ${index + 1} said: ${(await node.ended).said.slice(-3_000)}`)
+      }
+      throw error
+    } finally {
+      for (const node of nodes) await node.kill()
+      await watch?.stop()
+      await nats.stop()
+      await stage.clear()
+    }
+  }
+
+export const zombieNode = zombie({ nats: () => startNatsTrio() })
+export const zombieNodeSingle = zombie({ nats: () => startNatsOne() })
+export const zombieNodeBlind = zombie({ nats: () => startNatsTrio(), planted: ['ignore-leases'] })
