@@ -61,6 +61,8 @@ function runThread(
   return new Promise((resolve, reject) => {
     const worker = new Worker(compiled(new URL('./worker.js', import.meta.url)), {
       workerData: { suite: suite.name, planted },
+      // A seed lives shortly and leaves nothing: most of it is never looked at by the collector.
+      resourceLimits: { maxYoungGenerationSizeMb: 96 },
     })
     let index: number | null = null
     const give = (): void => {

@@ -17,7 +17,7 @@ export interface SeedResult {
   /** What was promised and not kept; empty if all is well. */
   readonly violations: readonly string[]
   /** Of everything that happened, in order. */
-  readonly digest: string
+  digest(): string
   /** Everything that happened, a line each: for whoever replays a seed. */
   trace(): readonly string[]
 }

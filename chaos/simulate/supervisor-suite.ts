@@ -97,7 +97,7 @@ class Run {
       faults: this.#faults,
       coverage: this.#coverage,
       violations: [...this.#violations, ...check(this.#journal.entries, this.#plan.supervisors)],
-      digest: this.#journal.digest(),
+      digest: () => this.#journal.digest(),
       trace: () => [...this.#plan.supervisors, ...this.#journal.entries].map((it) => JSON.stringify(it)),
     }
   }

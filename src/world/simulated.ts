@@ -68,13 +68,14 @@ export function simulatedWorld(seed: number): SimulatedWorld {
     defer(run) {
       at(clock, run)
     },
-    async run(done, limit = DEFAULT_LIMIT) {
+    run(done, limit = DEFAULT_LIMIT) {
       const end = steps + limit
-      await settle(steps)
-      while (!done()) {
-        const event = queue.pop()
+      /** Runs the next event, unless this is the end; gives how it ended. */
+      function step(): boolean | null {
+        if (done()) return true
+        let event = queue.pop()
+        while (event !== undefined && event.run === undefined) event = queue.pop()
         if (event === undefined) return false
-        if (event.run === undefined) continue
         if (++steps > end)
           throw new TroupeError({
             code: 'simulation-endless',
@@ -82,10 +83,21 @@ export function simulatedWorld(seed: number): SimulatedWorld {
             remedy: 'something keeps itself busy; replay the seed',
           })
         clock = event.due
-        event.run()
-        await settle(steps)
+        event.run!()
+        return null
       }
-      return true
+      return new Promise((resolve, reject) => {
+        const next = (): void => {
+          try {
+            const ended = step()
+            if (ended === null) settle(steps, next)
+            else resolve(ended)
+          } catch (error) {
+            reject(error)
+          }
+        }
+        settle(steps, next)
+      })
     },
   }
 }
@@ -93,12 +105,15 @@ export function simulatedWorld(seed: number): SimulatedWorld {
 /** Turns after which real I/O gets a chance, for whoever still loads a module. */
 const BREATH = 1_024
 
-/** Lets promises run until none is left: the tick queue goes on only when no microtask waits. */
-function settle(steps: number): Promise<void> {
-  return new Promise((resolve) => {
-    if (steps % BREATH === 0) setImmediate(resolve)
-    else process.nextTick(resolve)
-  })
+const soon = Promise.resolve()
+
+/**
+ * Lets promises run until none is left, then goes on: a tick that is asked for from a microtask is served only when no
+ * microtask waits (one that is asked for from a tick comes before them).
+ */
+function settle(steps: number, next: () => void): void {
+  if (steps % BREATH === 0) setImmediate(next)
+  else void soon.then(() => process.nextTick(next))
 }
 
 /** mulberry32: small, quick, and good enough to shuffle events. */

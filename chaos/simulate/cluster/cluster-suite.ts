@@ -65,7 +65,6 @@ class Run {
   readonly #coverage: Record<string, Record<string, number>> = {}
   readonly #trace: string[] = []
   readonly #faultCount: number
-  #hash = 0x811c9dc5
   #faults = 0
 
   constructor(seed: number, planted: readonly string[]) {
@@ -91,15 +90,20 @@ class Run {
       faults: this.#faults,
       coverage: this.#coverage,
       violations: checker.violations,
-      digest: (this.#hash >>> 0).toString(16),
+      digest: () => this.#digest(),
       trace: () => this.#trace,
     }
   }
 
   #note(text: string): void {
-    const line = `${this.#world.monotonic().toFixed(1).padStart(9)} ${text}`
-    this.#trace.push(line)
-    for (let i = 0; i < line.length; i++) this.#hash = Math.imul(this.#hash ^ line.charCodeAt(i), 0x01000193)
+    this.#trace.push(`${this.#world.monotonic().toFixed(1).padStart(9)} ${text}`)
+  }
+
+  #digest(): string {
+    let hash = 0x811c9dc5
+    for (const line of this.#trace)
+      for (let i = 0; i < line.length; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x01000193)
+    return (hash >>> 0).toString(16)
   }
 
   /** So many changes and faults, spread over so long. */

@@ -119,8 +119,13 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   const queue: Waiting[] = []
   let queuedBytes = 0
   const held: Held[] = []
-  /** Stored obligations that the source was not told of or has not fulfilled: receipt and sequence, oldest first. */
-  const obligations: { readonly receipt: number; readonly sequence: number; done: boolean }[] = []
+  /** Stored obligations that the source was not told of or has not fulfilled, and marks of seals (receipt 0); oldest first. */
+  const obligations: {
+    readonly receipt: number
+    readonly sequence: number
+    readonly storedAt: number
+    done: boolean
+  }[] = []
   let receipts = 0
   let frames = 0n
   let appended = 0
@@ -172,8 +177,9 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     for (const [key, lanes] of Object.entries(stored.previous)) previous.set(key, { ...lanes })
     for (const [key, at] of Object.entries(stored.marks)) marks.set(key, at)
     const kept = await readObligations(sequence - 1)
-    for (const { receipt, sequence } of kept) obligations.push({ receipt, sequence, done: false })
-    obligations.push({ receipt: 0, sequence: sequence - 1, done: true })
+    const storedAt = world.monotonic()
+    for (const { receipt, sequence } of kept) obligations.push({ receipt, sequence, storedAt, done: false })
+    obligations.push({ receipt: 0, sequence: sequence - 1, storedAt, done: true })
     discharge([])
     // How long ago they were stored nobody can tell by a clock of his own: they are held back once more.
     if (kept.length > 0 || stored.state !== null)
@@ -310,7 +316,9 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     stored = next
     sequence = end
     const first = end - messages.length
-    for (const { receipt, index } of obliged) obligations.push({ receipt, sequence: first + index, done: false })
+    const storedAt = world.monotonic()
+    for (const { receipt, index } of obliged)
+      obligations.push({ receipt, sequence: first + index, storedAt, done: false })
     release(
       batch,
       obliged.map(({ receipt, bytes }) => ({ receipt, bytes })),
@@ -435,18 +443,31 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   function discharge(done: readonly number[]): void {
     const gone = new Set(done)
     for (const obligation of obligations) if (gone.has(obligation.receipt)) obligation.done = true
+    schedulePurge()
+  }
+
+  function schedulePurge(): void {
     if (purging !== null || over) return
     purging = world.setTimer(purgeEvery, () => {
       purging = null
-      void purge()
+      purge().catch(fail)
     })
   }
 
+  /**
+   * Only what is a holdback old and stands: a purge may be carried out late, and where a tail was lost meanwhile it would
+   * remove what was stored anew at the same sequences.
+   */
   async function purge(): Promise<void> {
+    const until = world.monotonic() - init.holdback
     let keep = 0
     let count = 0
-    while (count < obligations.length && obligations[count]!.done) keep = obligations[count++]!.sequence + 1
+    while (count < obligations.length && obligations[count]!.done && obligations[count]!.storedAt <= until)
+      keep = obligations[count++]!.sequence + 1
+    if (obligations[count]?.done === true) schedulePurge()
     if (count === 0 || over) return
+    if (init.holdback > 0 && !(await fence.stillStands(subject))) return schedulePurge()
+    if (over) return
     try {
       await stream.purge(names.obligations(source), keep, stateDeadline)
       obligations.splice(0, count)
