@@ -89,11 +89,15 @@ export async function benchCluster(options: BenchOptions, progress: (line: strin
         input: { config: walToNode(url, await work.copySlot(), nextPipeline()), shape },
         proves: true,
       })
-      const first = await runSide(await ours(), shape)
-      const eventBytes = Number(first.extra.bytesPerEvent)
-      await after()
-      await work.dropSlots()
-      const ceiling = await fastestCeiling({ servers: nats.url, eventBytes, shape, link, progress })
+      // As ours has them in the log; it runs before any peer.
+      let eventBytes = 0
+      let ceiling: (() => Promise<Side>) | null = null
+      const bareBytes = async () => {
+        ceiling ??= await fastestCeiling({ servers: nats.url, eventBytes, shape, link, progress })
+        return ceiling()
+      }
+      const publish = (inFlight: number, events: number) => async () =>
+        publishing(nats.url, eventBytes, inFlight, events)
       comparisons.push(
         await compare({
           variant,
@@ -103,14 +107,15 @@ export async function benchCluster(options: BenchOptions, progress: (line: strin
           progress,
           ours,
           limit: embedded,
-          peers: {
-            'bare bytes': ceiling,
-            ...(options.peers
-              ? {
-                  'js.publish': publishing(nats.url, eventBytes, 1, peerEvents.one),
-                  [`js.publish, ${window} at once`]: publishing(nats.url, eventBytes, window, peerEvents.window),
-                }
-              : {}),
+          peers: options.peers
+            ? {
+                'bare bytes': bareBytes,
+                'js.publish': publish(1, peerEvents.one),
+                [`js.publish, ${window} at once`]: publish(window, peerEvents.window),
+              }
+            : {},
+          seen({ extra }) {
+            if (extra.bytesPerEvent !== undefined) eventBytes = Number(extra.bytesPerEvent)
           },
           after: async () => {
             await after()
@@ -175,14 +180,14 @@ function latencyAims(latency: Latency | null, failure: string | null): Aim[] {
   ]
 }
 
-function publishing(servers: string, eventBytes: number, inFlight: number, events: number): () => Promise<Side> {
-  return async () => ({
+function publishing(servers: string, eventBytes: number, inFlight: number, events: number): Side {
+  return {
     name: 'js.publish',
     command: [peer('cluster-js-publish')],
     input: { servers, subject: bareSubject, eventBytes: Math.round(eventBytes), events, inFlight },
     proves: false,
     events,
-  })
+  }
 }
 
 async function fastestCeiling(init: {

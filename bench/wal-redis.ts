@@ -2,6 +2,8 @@
  * `wal-redis`: from the WAL to a Redis stream, end to end, with checkpoints; over TCP and over PostgreSQL's unix socket.
  * The limit is the drain of the walsender, as in `wal`. Peer: pg-logical-replication with XADD pipelined by 100. Then the
  * latency at 10,000 events a second, open-loop, from the intended commit time to the arrival at a reader of the sink.
+ *
+ * `exactly once` has the sink that stores the checkpoint with the work on our side, and the pipelined one as its limit.
  */
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
@@ -80,6 +82,32 @@ export async function benchWalRedis(options: BenchOptions, progress: (line: stri
         }),
       )
     }
+    if ('exactly once'.includes(options.only)) {
+      const sideOf = (exactlyOnce: boolean) => async () => {
+        const stream = `sink:${randomUUID()}`
+        const config = walToRedis(postgres.url, await work.copySlot(), redis.url, stream, exactlyOnce)
+        const input: ToStreamInput = { config, redis: redis.url, stream, shape }
+        const name = exactlyOnce ? 'ours' : 'pipelined'
+        return { name, command: [script('./ours/to-stream.js')], input, proves: true }
+      }
+      comparisons.push(
+        await compare({
+          variant: 'exactly once',
+          shape,
+          pairs: options.pairs,
+          peerRuns: 0,
+          progress,
+          ours: sideOf(true),
+          limit: sideOf(false),
+          peers: {},
+          after: async () => {
+            await work.dropSlots()
+            await client.flushall()
+            removeData()
+          },
+        }),
+      )
+    }
     await work.close()
     if ('latency'.includes(options.only)) {
       const seconds = options.quick ? 5 : latencySeconds
@@ -97,7 +125,11 @@ export async function benchWalRedis(options: BenchOptions, progress: (line: stri
     await Promise.all([postgres.stop(), redis.stop()])
   }
   const least = { tcp: 0.9, 'unix socket': 0.8 } as const
-  const aims: Aim[] = comparisons.flatMap(({ variant, ratio, ours, peers }) => {
+  const aims: Aim[] = comparisons.flatMap(({ variant, ratio, ours, peers }): Aim[] => {
+    if (variant === 'exactly once') {
+      const what = 'exactly once: share of the pipelined sink (median)'
+      return [{ what, aim: 'printed', value: ratio?.median ?? null, met: null }]
+    }
     const other = peers['pg-logical-replication']
     return [
       atLeast(

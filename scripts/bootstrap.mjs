@@ -23,7 +23,14 @@ const commands = {
   'test:full': { run: (args) => test(args, true), servers: () => ['postgres', 'redis', 'nats'] },
   bench: {
     program: 'bench/main.js',
-    servers: ([name]) => ({ wal: ['postgres'], streams: ['redis'], runtime: [] })[name] ?? both,
+    servers: ([name]) =>
+      ({
+        wal: ['postgres'],
+        streams: ['redis'],
+        runtime: [],
+        cluster: ['postgres', 'nats'],
+        takeover: [...both, 'nats'],
+      })[name] ?? both,
   },
   chaos: { program: 'chaos/main.js', servers: () => both },
   simulate: { program: 'chaos/simulate.js', servers: () => [] },

@@ -46,6 +46,8 @@ export interface ComparisonPlan {
   readonly peers: Readonly<Record<string, () => Promise<Side>>>
   readonly pairs: number
   readonly peerRuns: number
+  /** What a side measured, before the next is made ready. */
+  readonly seen?: (run: Run) => void
   /** After each run, before the next. */
   readonly after?: () => Promise<void>
   readonly progress: (line: string) => void
@@ -60,6 +62,7 @@ export async function compare(plan: ComparisonPlan): Promise<Comparison> {
       const result = await runSide(await prepare(), plan.shape)
       const run: Run = { variant: plan.variant, side: name, pair, ...result }
       runs.push(run)
+      plan.seen?.(run)
       plan.progress(
         `${plan.variant} ${name} #${pair}: ${result.perSecond.toLocaleString('en')}/s, ${result.cpuMicrosPerEvent} us CPU, ${result.peakRssMb} MB`,
       )

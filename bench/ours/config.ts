@@ -52,14 +52,20 @@ export function walToNode(url: string, slot: string, name: string, module = hand
   }
 }
 
-export function walToRedis(url: string, slot: string, redis: string, stream: string): PipelineConfig {
+export function walToRedis(
+  url: string,
+  slot: string,
+  redis: string,
+  stream: string,
+  exactlyOnce = false,
+): PipelineConfig {
   return {
     name: 'bench',
     data: dataDirectory(),
     partitions,
     ...threads,
     sources: { wal: walSource(url, slot) },
-    processors: { copy: { sink: { kind: 'redis', url: redis, write: 'stream', name: stream } } },
+    processors: { copy: { sink: { kind: 'redis', url: redis, write: 'stream', name: stream, exactlyOnce } } },
   }
 }
 

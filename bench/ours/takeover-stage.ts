@@ -25,7 +25,7 @@ export const nodeCount = 3
 export const reader = readerResource('wal')
 
 const pollMs = 50
-const waitMs = 60_000
+const waitMs = 90_000
 /** What counts as calm: so far behind at most, for so many looks. */
 const behindMs = 1_000
 const calmLooks = 3
@@ -83,17 +83,20 @@ export async function setTakeoverStage(): Promise<TakeoverStage> {
     const newest = await audit.newest()
     return now() - Math.min(...newest.map((one) => one?.due ?? 0))
   }
-  const calmly = async (condition: () => Promise<boolean>, what: string, withinMs = waitMs) => {
+  /** @param strays what is not where it should be */
+  const calmly = async (strays: () => Promise<readonly string[]>, what: string, withinMs = waitMs) => {
     let looks = 0
-    await until(
-      what,
-      async () => {
-        looks = (await condition()) && (await behind()) < behindMs ? looks + 1 : 0
-        if (looks > 0 && looks < calmLooks) await new Promise((resolve) => setTimeout(resolve, calmEveryMs))
-        return looks >= calmLooks
-      },
-      withinMs,
-    )
+    let seen = ''
+    const isCalm = async () => {
+      const [astray, late] = [await strays(), await behind()]
+      seen = `${Math.round(late)} ms behind, astray: ${astray.join(', ') || 'nothing'}`
+      looks = astray.length === 0 && late < behindMs ? looks + 1 : 0
+      if (looks > 0 && looks < calmLooks) await new Promise((resolve) => setTimeout(resolve, calmEveryMs))
+      return looks >= calmLooks
+    }
+    await until(what, isCalm, withinMs).catch((error: Error) => {
+      throw new Error(`${error.message} (${seen})`)
+    })
   }
   const stopWriter = async () => {
     if (writer === null) return
@@ -116,7 +119,7 @@ export async function setTakeoverStage(): Promise<TakeoverStage> {
         const script = new URL('../workload/latency-writer.js', import.meta.url).pathname
         writer = spawn(process.execPath, [script, input], { stdio: 'inherit' })
         try {
-          await calmly(async () => true, `${offered} events a second are carried`, rateMs)
+          await calmly(async () => [], `${offered} events a second are carried`, rateMs)
           return offered
         } catch (error) {
           if (offered < 200) throw error
@@ -140,7 +143,7 @@ export async function setTakeoverStage(): Promise<TakeoverStage> {
     calm: (access, homes) =>
       calmly(async () => {
         const held = await holders(access)
-        return [...homes].every(([resource, node]) => held.get(resource) === node)
+        return [...homes].flatMap(([resource, node]) => (held.get(resource) === node ? [] : [resource]))
       }, 'every node has its own again, and all is carried'),
     until,
     async finish() {

@@ -20,6 +20,7 @@ const checks = [
 /** Seconds a folder of test/ may take, all its files together; the full form may take twenty times as long. */
 const budgets = {
   actor: 60,
+  bench: 90,
   chaos: 300,
   cli: 90,
   cluster: 60,

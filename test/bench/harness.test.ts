@@ -92,13 +92,27 @@ describe('npm run bench', () => {
     expect(report.failures).toEqual([])
     expect(report.ours['mode group'].perSecond).toBeGreaterThan(0)
   })
+
+  it('measures a cluster beside the same pipeline without one, at a small scale', async () => {
+    const report = await bench('cluster', '--scale', '0.02', '--only', '10 rows')
+    expect(report.failures).toEqual([])
+    expect(report.ratios['10 rows a transaction'].median).toBeGreaterThan(0)
+    expect(report.ours['10 rows a transaction'].extra.bytesPerEvent).toBeGreaterThan(100)
+  }, 90_000)
+
+  it('measures planned handoffs at the sink, where nothing is missing and nothing twice, at a small scale', async () => {
+    const report = await bench('takeover', '--scale', '0.02', '--only', 'handoff', '--rate', '300')
+    expect(report.failures).toEqual([])
+    expect(report.ours.handoff.extra.handoffs).toBeGreaterThan(0)
+    expect(report.aims.find(({ what }: { what: string }) => what.includes('missing')).value).toBe(0)
+  }, 150_000)
 })
 
 // biome-ignore lint/suspicious/noExplicitAny: the shape is what the tests look at
 function bench(...args: string[]): Promise<any> {
   return new Promise((resolve, reject) => {
     const command = ['dist/bench/main.js', ...args, '--json', '--no-peers', '--pairs', '1']
-    execFile(process.execPath, command, { timeout: 80_000 }, (error, out, errors) => {
+    execFile(process.execPath, command, { timeout: 140_000 }, (error, out, errors) => {
       if (out.startsWith('{')) resolve(JSON.parse(out))
       else reject(new Error(errors.slice(-2_000), { cause: error }))
     })
