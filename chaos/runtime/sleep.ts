@@ -12,6 +12,8 @@ import { Socket } from 'node:net'
 export interface Asleep {
   readonly pid: number
   readonly subject: string
+  /** The term that the batch claims. */
+  readonly term: number
 }
 
 const file = process.env.CHAOS_SLEEP
@@ -26,10 +28,10 @@ if (file !== undefined) {
   const { write } = Socket.prototype
   Socket.prototype.write = function (this: Socket, ...given: unknown[]) {
     const [chunk] = given
-    const subject = chunk instanceof Uint8Array && existsSync(file) ? committed(chunk, file) : null
-    if (subject !== null && claim(file, { pid: process.pid, subject })) {
+    const built = chunk instanceof Uint8Array && existsSync(file) ? commitIn(chunk, file) : null
+    if (built !== null && claim(file, built)) {
       this.on('data', (bytes: Uint8Array) => {
-        if (Buffer.from(bytes).includes(refusal)) writeFileSync(`${file}.refused`, subject)
+        if (Buffer.from(bytes).includes(refusal)) writeFileSync(`${file}.refused`, built.subject)
       })
       process.kill(process.pid, 'SIGSTOP')
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, settleMs)
@@ -38,13 +40,15 @@ if (file !== undefined) {
   } as typeof write
 }
 
-/** The subject of the commit that is wanted and in these bytes; null: it is not there. */
-function committed(chunk: Uint8Array, file: string): string | null {
+/** The commit that is wanted, in these bytes; null: it is not there. */
+function commitIn(chunk: Uint8Array, file: string): Asleep | null {
   const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
   try {
     const begin = bytes.indexOf(`HPUB ${readFileSync(file, 'utf8')}`)
     if (begin < 0 || bytes.indexOf(fence, begin) < 0 || bytes.indexOf(seal, begin) >= 0) return null
-    return bytes.toString('latin1', begin + 5, bytes.indexOf(' ', begin + 5))
+    const term = /"term":(\d+)/.exec(bytes.toString('latin1', begin))?.[1]
+    const subject = bytes.toString('latin1', begin + 5, bytes.indexOf(' ', begin + 5))
+    return term === undefined ? null : { pid: process.pid, subject, term: Number(term) }
   } catch {
     // Another was first, and has taken the file away.
     return null

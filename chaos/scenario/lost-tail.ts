@@ -7,15 +7,17 @@
  * is gone: then the source must stop with `slot-ahead`, or with `onGap: report` go on behind a loss window.
  */
 import { join } from 'node:path'
-import { copyStore } from '../../src/servers/index.js'
+import { copyStore, type StoreCopy } from '../../src/servers/index.js'
 import { type ObedientRuntime, startObedient } from '../runtime/start.js'
 import { type NatsTrio, startNatsOne, startNatsTrio } from './nats-trio.js'
 import { repeats, type Scenario } from './scenario.js'
 import { setStage } from './stage.js'
 
 const leaseMs = 1_500
-/** Longer than a round takes; what is confirmed meanwhile is a round old. */
-const holdbackMs = 20_000
+const holdbackMs = 10_000
+/** From the copy to the kill: what is stored in between must not have been confirmed. */
+const withinMs = 0.8 * holdbackMs
+const mostCopies = 20
 const rewound = /log-rewind|speaks of frames that the log has lost/
 
 const lost =
@@ -41,10 +43,7 @@ const lost =
       await stage.load()
       for (let round = 1; round <= rounds; round++) {
         await stage.pause(200, 1_000)
-        const copies = await Promise.all(nats.servers.map((server) => copyStore(server)))
-        const before = await stage.sinkLength()
-        await stage.until('more is processed', async () => (await stage.sinkLength()) > before + rate / 2)
-        await stage.pause(0, 1_000)
+        const copies = await copyAndGoOn()
         const heard = count()
         await Promise.all(nats.servers.map((server) => server.kill()))
         for (const copy of copies) await copy.putBackStore()
@@ -72,6 +71,18 @@ const lost =
       for (const node of nodes) await node.kill()
       await nats.stop()
       await stage.clear()
+    }
+    /** A machine that is too busy to get beyond the copy within the holdback proves nothing: then it is copied again. */
+    async function copyAndGoOn(): Promise<readonly StoreCopy[]> {
+      for (let attempt = 1; attempt <= mostCopies; attempt++) {
+        const begun = performance.now()
+        const copies = await Promise.all(nats.servers.map((server) => copyStore(server)))
+        const before = await stage.sinkLength()
+        await stage.until('more is processed', async () => (await stage.sinkLength()) > before + rate / 2)
+        await stage.pause(0, 1_000)
+        if (performance.now() - begun < withinMs) return copies
+      }
+      throw new Error(`nothing was processed within ${withinMs} ms of a copy, ${mostCopies} times`)
     }
     function count(): number {
       return nodes.reduce((sum, node) => sum + node.said(rewound), 0)

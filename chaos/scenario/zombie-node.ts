@@ -64,8 +64,7 @@ const zombie =
         rmSync(`${file}.asleep`)
         const sleeper = nodes.find((node) => node.pid === asleep.pid)!
         const before = sleeper.said(fencedOff)
-        const term = watch.term(asleep.subject)
-        await stage.until('another node seals', async () => watch!.term(asleep.subject) > term)
+        await stage.until('another node seals', async () => watch!.term(asleep.subject) > asleep.term)
         sleeper.signal('SIGCONT')
         const woken = performance.now()
         await stage.until(

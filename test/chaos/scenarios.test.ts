@@ -26,7 +26,7 @@ function run(scenario: string, kills: number, seed: number): Promise<ScenarioRep
   })
 }
 
-/** Scenario, what it promises, faults in the short and in the full form. */
+/** Scenario, what it promises, faults in the short and in the full form; 0: in the full form alone, for another one stands for it. */
 const promises = [
   ['crash-troupe', 'a process that is killed at random moments loses nothing and reorders nothing', 2, 20],
   ['crash-troupe-fenced', 'a process that is killed repeats nothing in a sink that stores the checkpoint', 2, 20],
@@ -37,11 +37,11 @@ const promises = [
   ['stale-checkpoint', 'an older checkpoint stops the source with slot-ahead, or is reported as a loss window', 1, 1],
   ['delayed-flush', 'nothing is confirmed to a source before its checkpoint is durable', 1, 5],
   ['zombie-reader', 'what a zombie reader took away is taken back and marked late', 2, 5],
-  ['zombie-node', 'a node that wakes with a built batch is refused by the log, on three NATS servers', 2, 20],
-  ['zombie-node-single', 'a node that wakes with a built batch is refused by the log, on one NATS server', 2, 20],
-  ['zombie-node-blind', 'nodes that do not look at their leases are stopped by the log alone', 2, 20],
+  ['zombie-node', 'a node that wakes with a built batch is refused by the log, on three NATS servers', 0, 20],
+  ['zombie-node-single', 'a node that wakes with a built batch is refused by the log, on one NATS server', 0, 20],
+  ['zombie-node-blind', 'nodes that wake with a built batch and look at no lease are refused by the log', 2, 20],
   ['lost-tail', 'three NATS servers that forget what they acknowledged lose nothing within the holdback', 1, 10],
-  ['lost-tail-single', 'one NATS server that forgets what it acknowledged loses nothing within the holdback', 1, 10],
+  ['lost-tail-single', 'one NATS server that forgets what it acknowledged loses nothing within the holdback', 0, 10],
   [
     'lost-tail-beyond',
     'what a log forgot after the source was told is said aloud, as a stop and as a loss window',
@@ -59,7 +59,7 @@ const promises = [
 
 describe('under chaos', () => {
   for (const [scenario, promise, short, long] of promises)
-    it(
+    it.skipIf(!full && short === 0)(
       `${promise} (${scenario})`,
       async () => {
         const report = await run(scenario, full ? long : short, full ? Date.now() % 1_000_000 : 7)
