@@ -103,6 +103,7 @@ const threads = Number(values.threads)
 const chosen = suites.filter((suite) => values.suite === undefined || suite.name === values.suite)
 if (
   chosen.length === 0 ||
+  values.plant.some((fault) => !chosen.some((suite) => suite.planted.includes(fault))) ||
   !Number.isInteger(first) ||
   !Number.isInteger(count) ||
   count < 1 ||
@@ -110,7 +111,7 @@ if (
   threads < 1
 ) {
   console.error(
-    `usage: simulate [--seeds N | --seed S] [--from S] [--suite ${suites.map((s) => s.name).join('|')}] [--threads N] [--stop] [--json]`,
+    `usage: simulate [--seeds N | --seed S] [--from S] [--suite ${suites.map((s) => s.name).join('|')}] [--threads N] [--stop] [--json] [--plant ${chosen.flatMap((s) => s.planted).join('|')}]`,
   )
   process.exit(2)
 }
