@@ -197,7 +197,7 @@ async function act(
   await stage.calm(access, homes)
   const pids = () => stage.nodes.map(({ pid }) => pid)
   const cpuBefore = cpuOf(pids())
-  const [eventsBefore, duplicatedBefore] = [audit.events, audit.duplicated]
+  const duplicatedBefore = audit.duplicated
   const begunAt = now()
   audit.begin(begunAt)
   const acted = await work(begunAt)
@@ -205,7 +205,7 @@ async function act(
   const elapsed = now() - begunAt
   const cpuAfter = cpuOf(pids())
   await audit.catchUp()
-  const events = audit.events - eventsBefore
+  const events = audit.committedWithin(elapsed)
   const found = new Map<number, number>()
   const handoffs: number[] = []
   for (const passage of audit.passages) {

@@ -32,6 +32,8 @@ export interface SinkAudit {
   readonly firstDueAfterBegin: number | null
   /** Longest time of the step, ms, in which no partition committed anything. */
   longestSilence(): number
+  /** Events that were committed in the first `ms` of the step. */
+  committedWithin(ms: number): number
   readonly events: number
   readonly duplicated: number
   /** Counters that were leapt over. */
@@ -51,7 +53,8 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
   const places = streams.map(() => ({ id: '0', at: 0, node: '' }))
   const passages: Passage[] = []
   let begunAt = 0
-  let busy = new Uint8Array(longestStep)
+  /** Commits by the millisecond of the step. */
+  let commits = new Uint16Array(longestStep)
   let firstDue: number | null = null
   let events = 0
   let duplicated = 0
@@ -69,7 +72,7 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
     place.node = node
     events++
     const offset = Math.floor(at - begunAt)
-    if (offset >= 0 && offset < longestStep) busy[offset] = 1
+    if (offset >= 0 && offset < longestStep) commits[offset]!++
     if (Number(value('due')) / 1000 > begunAt && (firstDue === null || at < firstDue)) firstDue = at
     const key = Number(value('key'))
     const counter = Number(value('counter'))
@@ -94,7 +97,7 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
   return {
     begin(at) {
       begunAt = at
-      busy = new Uint8Array(longestStep)
+      commits = new Uint16Array(longestStep)
       firstDue = null
       passages.length = 0
     },
@@ -120,12 +123,13 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
       let longest = 0
       let since = -1
       for (let ms = 0; ms < longestStep; ms++) {
-        if (busy[ms] === 0) continue
+        if (commits[ms] === 0) continue
         if (since >= 0) longest = Math.max(longest, ms - since)
         since = ms
       }
       return longest
     },
+    committedWithin: (ms) => commits.subarray(0, Math.floor(ms)).reduce((sum, count) => sum + count, 0),
     get events() {
       return events
     },
