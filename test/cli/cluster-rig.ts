@@ -42,6 +42,8 @@ export interface Rig {
   add(count: number): Promise<string[]>
   /** Numbers of the entries that a processor has written, in order. */
   written(processor: string): Promise<number[]>
+  /** How often a node has logged this. */
+  logged(text: string): number
   stop(): Promise<void>
 }
 
@@ -145,6 +147,11 @@ ${lines.join('\n')}
       throw new Error(`not within ${patience} ms: ${what}: ${JSON.stringify(seen, null, 1)}\n${said()}`)
     },
     access: () => access!,
+    logged: (text) =>
+      ['n1', 'n2'].reduce(
+        (sum, name) => sum + readFileSync(join(folder, `${name}.log`), 'utf8').split(text).length - 1,
+        0,
+      ),
     async add(count) {
       const ids: string[] = []
       for (let entry = 0; entry < count; entry++)

@@ -201,9 +201,12 @@ test('a processor is put elsewhere only while it is paused, by its name, and not
   expect(sink).toMatchObject({ code: 2, err: expect.stringContaining('error[sink-has-checkpoint]') })
 }, 60_000)
 
+/** Until the owners of both partitions have heard it. */
 async function pauseCopy(): Promise<void> {
+  const before = rig.logged('paused by order')
   expect(await rig.troupe('pause', file, 'copy')).toMatchObject({ code: 0 })
   await rig.until('it is told', (one) => pausedIn(one, 'copy'))
+  await wait(async () => expect(rig.logged('paused by order')).toBeGreaterThanOrEqual(before + 2))
 }
 
 async function resumeCopy(): Promise<void> {

@@ -334,6 +334,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     for (const one of following.values()) {
       feeds.follow(one.name, one.sequence, one.marks)
     }
+    for (const one of following.values()) if (one.paused) sayPaused(one)
     noteTrim()
     schedule()
   }
@@ -550,15 +551,19 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     tell(found)
   }
 
+  function sayPaused({ name, paused }: Following): void {
+    log.info(
+      { partition: `${scope}.${partition}`, processor: name },
+      paused ? 'paused by order' : 'goes on: no order pauses it any more',
+    )
+  }
+
   function pause(processors: readonly string[]): void {
     for (const one of following.values()) {
       const paused = processors.includes(one.name)
       if (paused === one.paused) continue
       one.paused = paused
-      log.info(
-        { partition: `${scope}.${partition}`, processor: one.name },
-        paused ? 'paused by order' : 'goes on: no order pauses it any more',
-      )
+      sayPaused(one)
       if (paused) continue
       // The word of a seek may not have come.
       void lookForSeek().then(() => {
