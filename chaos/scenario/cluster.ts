@@ -4,8 +4,9 @@
  */
 import { join } from 'node:path'
 import { type Runtime, startNode } from '../runtime/start.js'
+import { stopAll, tellLastWords } from './last-words.js'
 import { startNatsTrio } from './nats-trio.js'
-import type { Ordeal, Scenario, ScenarioOptions } from './scenario.js'
+import { type Ordeal, repeats, type Scenario, type ScenarioOptions } from './scenario.js'
 import { setStage } from './stage.js'
 
 const leaseMs = 1_500
@@ -65,19 +66,12 @@ async function torment(mode: 'read' | 'group', { seed, faults, rate, progress }:
     await stage.recovered()
     await stage.settle()
     await stage.until('the log drains', () => nats.drained('chaos'))
-    const exits = await Promise.all(nodes.map((node) => node.stop()))
-    const broken = exits.flatMap((exit, index) =>
-      exit.code === 0 ? [] : [`node ${index + 1} ended with ${exit.signal ?? exit.code}: ${exit.said.slice(-1_500)}`],
-    )
+    const broken = await stopAll(nodes)
     const check = await stage.judge()
-    if (check.duplicated > 0)
-      broken.push(`${check.duplicated} records twice in a sink that stores the checkpoint with the work`)
+    broken.push(...repeats(check))
     return { faults: count, recoveries, lossWindows: 0, broken, check, notes: counts }
   } catch (error) {
-    for (const [index, node] of nodes.entries()) {
-      node.signal('SIGKILL')
-      progress(`node ${index + 1} said: ${(await node.ended).said.slice(-3_000)}`)
-    }
+    await tellLastWords(nodes, progress)
     throw error
   } finally {
     for (const node of nodes) await node.kill()

@@ -10,6 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { compiled } from '../compiled.js'
 import type { Asleep } from '../runtime/sleep.js'
 import { type ObedientRuntime, startObedient } from '../runtime/start.js'
+import { stopAll, tellLastWords } from './last-words.js'
 import { type LogWatch, watchLog } from './log-watch.js'
 import { type NatsTrio, startNatsOne, startNatsTrio } from './nats-trio.js'
 import { repeats, type Scenario } from './scenario.js'
@@ -88,18 +89,12 @@ const zombie =
       const told = nodes.reduce((sum, node) => sum + node.said(refusal), 0)
       if (refused === 0) broken.push('no batch of a woken node was refused by the log (10071)')
       if (told === 0) broken.push('no woken node said that the log has refused its commit')
-      const exits = await Promise.all(nodes.map((node) => node.stop()))
-      for (const [index, exit] of exits.entries())
-        if (exit.code !== 0)
-          broken.push(`node ${index + 1} ended with ${exit.signal ?? exit.code}: ${exit.said.slice(-1_500)}`)
+      broken.push(...(await stopAll(nodes)))
       const check = await stage.judge()
       broken.push(...repeats(check))
       return { faults: rounds, recoveries, lossWindows: 0, broken, check, notes: { refused, told, seals, frames } }
     } catch (error) {
-      for (const [index, node] of nodes.entries()) {
-        node.signal('SIGKILL')
-        progress(`node ${index + 1} said: ${(await node.ended).said.slice(-3_000)}`)
-      }
+      await tellLastWords(nodes, progress)
       throw error
     } finally {
       for (const node of nodes) await node.kill()
