@@ -36,6 +36,7 @@ import {
   patient,
   placementOf,
   processorSpec,
+  processorsSpec,
   readerSpec,
   routedSets,
 } from './graph.js'
@@ -167,32 +168,27 @@ function ownerUnit(
             window: credits.partition,
           },
         }),
-        childOf(supervisor, {
-          id: 'processors',
-          args: {
-            strategy: 'one-for-one',
-            ...patient,
-            children: set.processors.map((name) =>
-              childOf(supervisor, {
-                id: name,
-                args: {
-                  strategy: 'rest-for-one',
-                  ...patient,
-                  children: [
-                    consumerSpec(definition, set.name, partition, [name], `${path}/log`),
-                    processorSpec(definition, name, {
-                      id: 'processor',
-                      set,
-                      partition,
-                      consumer: `${path}/processors/${name}/consumer`,
-                      permit: `${path}/log`,
-                    }),
-                  ],
-                },
-              }),
-            ),
-          },
-        }),
+        processorsSpec(
+          set.processors.map((name) =>
+            childOf(supervisor, {
+              id: name,
+              args: {
+                strategy: 'rest-for-one',
+                ...patient,
+                children: [
+                  consumerSpec(definition, set.name, partition, [name], `${path}/log`),
+                  processorSpec(definition, name, {
+                    id: 'processor',
+                    set,
+                    partition,
+                    consumer: `${path}/processors/${name}/consumer`,
+                    permit: `${path}/log`,
+                  }),
+                ],
+              },
+            }),
+          ),
+        ),
       ],
     },
   })

@@ -197,19 +197,19 @@ function ownerSpec(
       strategy: 'rest-for-one',
       children: [
         consumerSpec(definition, set.name, partition, set.processors, pathsOf(definition).log),
-        childOf(supervisor, {
-          id: 'processors',
-          args: {
-            strategy: 'one-for-one',
-            ...patient,
-            children: set.processors.map((name) =>
-              processorSpec(definition, name, { id: name, set, partition, consumer: `${path}/consumer` }),
-            ),
-          },
-        }),
+        processorsSpec(
+          set.processors.map((name) =>
+            processorSpec(definition, name, { id: name, set, partition, consumer: `${path}/consumer` }),
+          ),
+        ),
       ],
     },
   })
+}
+
+/** The processors of a partition: each falls and rises alone. */
+export function processorsSpec(children: ChildSpec[]): ChildSpec {
+  return childOf(supervisor, { id: 'processors', args: { strategy: 'one-for-one', ...patient, children } })
 }
 
 export function consumerSpec(
