@@ -149,10 +149,7 @@ describe('a pipeline from PostgreSQL and Redis to Redis', () => {
         }
       })
     // Counted once they are durable, which comes after the file shows them.
-    await until(
-      'both dead letters are counted',
-      async () => (await running.status()).processors[0]?.deadLetters === 2,
-    )
+    await until('both dead letters are counted', async () => (await running.status()).processors[0]?.deadLetters === 2)
     expect(
       letters()
         .map((letter) => letter.event.key.id)
