@@ -39,6 +39,8 @@ if [ ! -s ca.pem ]; then
   key ca.key
   openssl req -x509 -new -key ca.key -sha256 -days 3650 -subj '/CN=Troupe NATS authority' -out ca.pem
 fi
+# No secret, and nodes run as other users: in a container it is mounted as it is here.
+chmod 644 ca.pem
 
 for server in nats-1 nats-2 nats-3; do
   if [ ! -s "$server.pem" ]; then

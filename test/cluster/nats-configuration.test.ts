@@ -276,9 +276,10 @@ function entries(kv: KvPort): Promise<KvEntry[]> {
   })
 }
 
-test('what is secret is readable by its owner alone, made once, and kept by a second run', () => {
+test('what is secret is readable by its owner alone, the authority by everybody; made once, and kept by a second run', () => {
   for (const name of ['ca.key', 'nats-1.key', 'passwords.env', 'nats-3.env'])
     expect(statSync(join(secrets.folder, name)).mode & 0o077, name).toBe(0)
+  expect(statSync(join(secrets.folder, 'ca.pem')).mode & 0o777).toBe(0o644)
   const before = readFileSync(join(secrets.folder, 'passwords.env'), 'utf8')
   execFileSync('sh', ['cluster/prepare.sh', secrets.folder], { stdio: 'ignore' })
   expect(readFileSync(join(secrets.folder, 'passwords.env'), 'utf8')).toBe(before)
