@@ -35,7 +35,8 @@ export async function askNode<Ask extends keyof OperatorAnswers>(
     code: 'not-running',
     message: 'no pipeline runs on this data directory',
     place: dataDirectory,
-    remedy: 'start it with `troupe run`, or name the data directory of the one that runs (--data DIR)',
+    remedy:
+      'start it with `troupe run`, or name the data directory of the one that runs: --data DIR (a node of a cluster: <data>/nodes/<node>)',
   })
 }
 

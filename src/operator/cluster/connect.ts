@@ -1,6 +1,6 @@
 /**
- * A cluster as an operator sees it: from outside, over a connection of our own to NATS. Nodes are not asked; what they need
- * of each other is in the bucket and the stream, and that is read and written here.
+ * A cluster as an operator sees it: from outside, over a connection of our own to NATS. What nodes need of each other is in
+ * the bucket and the stream, and that is read and written here; only `troupe why` asks a node too (ask-nodes.ts).
  *
  * Creates nothing: a pipeline that never ran on these servers is refused.
  */
