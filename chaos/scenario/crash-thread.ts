@@ -29,6 +29,7 @@ const crash =
       const exit = await runtime.stop()
       const check = await stage.judge()
       const broken = exactlyOnce ? repeats(check) : []
+      if (exit.code !== 0) broken.push(`the runtime ended with ${exit.signal ?? exit.code} after SIGTERM: ${exit.said}`)
       if (killed < kills) broken.push(`only ${killed} of ${kills} threads could be killed`)
       return {
         faults: killed,
@@ -36,7 +37,7 @@ const crash =
         lossWindows: 0,
         broken,
         check,
-        notes: { restarts, exit: exit.code ?? -1 },
+        notes: { restarts },
       }
     } finally {
       await runtime.kill()
