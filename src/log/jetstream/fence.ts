@@ -114,7 +114,7 @@ export function createFence(init: FenceInit): Fence {
       code: 'log-misconfigured',
       message: `the stream takes no commit: ${outcome.why} (${outcome.code})`,
       place,
-      remedy: 'compare the stream with docs/cluster.md, and the user’s permissions with the list there',
+      remedy: 'compare the stream with docs/nats.md, and the user’s permissions with the list there',
       permanent: true,
     })
   }

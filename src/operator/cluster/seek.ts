@@ -93,7 +93,7 @@ async function mayMove(access: ClusterAccess, processor: string): Promise<Snapsh
       message:
         'its sink stores the checkpoint with the work, and that alone says what it takes: a seek would change nothing, or leave a gap',
       place,
-      remedy: 'to fill a target anew, give the processor a new name and a new target (docs/cluster.md)',
+      remedy: 'to fill a target anew, give the processor a new name and a new target (docs/cli.md)',
       exitCode: 2,
     })
   const snapshot = await lookAtBucket(access)
