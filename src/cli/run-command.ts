@@ -150,13 +150,18 @@ function failOn(reason: ExitReason): void {
     case 'error':
       throw reason.error
     case 'killed':
+      throw endedEarly('pipeline-killed', reason.detail)
     case 'lost':
-      throw new TroupeError({
-        code: `pipeline-${reason.kind}`,
-        message: `the pipeline ended: ${reason.detail}`,
-        remedy: 'start it again: it goes on from its last checkpoint',
-      })
+      throw endedEarly('pipeline-lost', reason.detail)
   }
+}
+
+function endedEarly(code: string, detail: string): TroupeError {
+  return new TroupeError({
+    code,
+    message: `the pipeline ended: ${detail}`,
+    remedy: 'start it again: it goes on from its last checkpoint',
+  })
 }
 
 /** The first request is answered by draining; a second signal, or a drain that hangs, ends the process. */
