@@ -145,15 +145,22 @@ test('a user without rights is told which subject he lacks, of the log and of th
   for (const text of [said, second]) expect(text).not.toContain('some-secret')
 }, 180_000)
 
-test('a user who may not write the log is told the subject, and the node goes on trying nothing blindly', async () => {
+test('a user who may not write the log is told the subject, and the node lives on', async () => {
   const { publish, subscribe } = leastPrivileges('shop', names)
-  const members = ['$JS.API.>', '$KV.>', '$JS.FC.>']
-  const reads = [...publish.filter((subject) => subject !== 'troupe.shop.>'), ...members]
+  const membership = ['$JS.API.>', '$KV.>', '$JS.FC.>']
+  const reads = [...publish.filter((subject) => subject !== 'troupe.shop.>'), ...membership]
   const server = await started({ settings: { authorization: userWith(reads, subscribe) } })
   const admin = run(pipeline(), `nats://admin:p@127.0.0.1:${server.port}`, ['--for', '1s'])
   expect(await admin.code(), admin.said()).toBe(0)
-  const node = run(pipeline(), `nats://node:some-secret@127.0.0.1:${server.port}`, ['--no-provision'])
+  const args = ['--no-provision', '--node', 'n1']
+  const node = run(pipeline(), `nats://node:some-secret@127.0.0.1:${server.port}`, args)
   await wait(() => expect(node.said()).toMatch(/the stream takes no commit.*troupe\.shop\.ck\./))
+  const link = await linkTo(`nats://admin:p@127.0.0.1:${server.port}`)
+  const members = createNatsStream(link, { stream: 'KV_troupe_shop' }, { log: silent })
+  const beats = async () => (await members.last('$KV.troupe_shop.member.n1', 5_000))?.sequence ?? 0
+  const before = await beats()
+  await wait(async () => expect(await beats()).toBeGreaterThan(before))
+  expect(node.child.exitCode, node.said()).toBeNull()
 }, 180_000)
 
 test('a log that is larger than the account allows, or is there with another size, and messages that are too small are refused', async () => {
