@@ -32,6 +32,6 @@ export interface Suite {
   run(seed: number, options: SuiteOptions): Promise<SeedResult>
 }
 
-/** Each seed has at least so many of each (protocol.md, "How it is proven"). */
+/** Each seed has at least so many of each: a run in which little happens proves little. */
 export const LEAST_MESSAGES = 200
 export const LEAST_FAULTS = 10

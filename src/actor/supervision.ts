@@ -19,7 +19,7 @@ import { actorGone, describeReason, isFailure, isTroupeError } from './failure.j
 export const DEFAULT_INTENSITY = { restarts: 5, periodMs: 30_000 }
 export const DEFAULT_BACKOFF = { initialMs: 100, maxMs: 10_000, jitter: 0.2, resetAfterMs: 60_000 }
 
-/** Faults that the simulation must find (protocol.md, "How it is proven"). Never set in a running node. */
+/** Faults that the simulation must find (docs/actors.md, "Simulation"). Never set in a running node. */
 export type Planted = 'intensity-off-by-one' | 'a-watcher-not-told' | 'restart-order-reversed'
 
 /** When an input comes, and the chance for its jitter. */

@@ -9,7 +9,7 @@ import type { Position } from './position.js'
 
 export type CodecName = 'pgoutput' | 'resp-entry' | 'msgpack' | 'marker'
 
-/** Limits of one frame; starting values of protocol.md. A single larger event makes a frame of its own. */
+/** Limits of one frame (docs/architecture.md, "Bounds"). A single larger event makes a frame of its own. */
 export const frameLimits = { bytes: 128 * 1024, events: 512 } as const
 
 /** What a lane's frames have in common. */

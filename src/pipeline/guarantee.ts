@@ -1,5 +1,5 @@
 /**
- * What a path from a source through a processor to a sink promises, and why (design.md, "Guarantees").
+ * What a path from a source through a processor to a sink promises, and why (docs/guarantees.md).
  *
  * | source | sink | promise |
  * |---|---|---|

@@ -94,5 +94,5 @@ export interface StreamPort {
   purge(subject: string, keep: number, deadlineMs: number): Promise<void>
 }
 
-/** Bounds of one batch (protocol.md): the server takes 1,000 messages. */
+/** Bounds of one batch; the server takes 1,000 messages. */
 export const batchLimits = { messages: 900, bytes: 16 * 1024 * 1024 } as const

@@ -1,7 +1,7 @@
 /**
  * Whether the stream that we find is the one that we left: the epoch rule and the measure of what was trimmed.
  *
- * Pure: takes what Redis says of itself and what our state remembers, gives a verdict. protocol.md, "Redis Streams".
+ * Pure: takes what Redis says of itself and what our state remembers, gives a verdict. docs/redis-streams.md, "What may be lost".
  */
 import { compareIds, type EntryId, isZero } from './entry-id.js'
 

@@ -1,4 +1,4 @@
-// Guards protocol.md, "Confirm": what the server is told, and what a reader does when it finds another slot than it left.
+// Guards docs/architecture.md, "Confirm" and "Resume": what the server is told, and what a reader does when it finds another slot than it left.
 // The server ends a walsender that is silent for a second, so that feedback is put to the test in every case.
 import { chownSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

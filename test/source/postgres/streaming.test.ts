@@ -1,4 +1,4 @@
-// Guards protocol.md, "Events that concern many keys", and what a reader makes of every message, against a real PostgreSQL.
+// Guards docs/guarantees.md, "Truncate is a barrier", and what a reader makes of every message, against a real PostgreSQL.
 import { describe, expect, it } from 'vitest'
 import { harness } from './harness.js'
 import { until } from './recording.js'
