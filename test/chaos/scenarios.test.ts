@@ -68,7 +68,7 @@ describe('under chaos', () => {
   for (const [scenario, promise, short, long] of promises) {
     const skipped = !full && short === 0
     it.skipIf(skipped)(
-      `${promise} (${scenario}${skipped ? `; only in test:full: else misses ${missed[scenario]}` : ''})`,
+      `${promise} (${scenario}${skipped ? `; only in test:full: the short form misses ${missed[scenario]}` : ''})`,
       async () => {
         const report = await run(scenario, full ? long : short, full ? Date.now() % 1_000_000 : 7)
         expect(report, JSON.stringify(report)).toMatchObject({
