@@ -62,7 +62,7 @@ function runThread(
     const worker = new Worker(compiled(new URL('./worker.js', import.meta.url)), {
       workerData: { suite: suite.name, planted },
       // A seed lives shortly and leaves nothing: most of it is never looked at by the collector.
-      resourceLimits: { maxYoungGenerationSizeMb: 96 },
+      resourceLimits: { maxYoungGenerationSizeMb: 256 },
     })
     let index: number | null = null
     const give = (): void => {
