@@ -1,7 +1,7 @@
 /** The log of a cluster against a real server: what a reader stores, owners get, once, in order, behind fences. */
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
-import type { StreamPort } from '../../src/log/jetstream/port.js'
+import type { ReadOptions, StreamPort, StreamReading } from '../../src/log/jetstream/port.js'
 import { provisionStream } from '../../src/log/jetstream/provision.js'
 import { encodeProcessor, firstProcessor } from '../../src/log/jetstream/stored.js'
 import type { NatsServer } from '../../src/servers/nats.js'
@@ -151,6 +151,35 @@ test('frames that somebody removed are a gap, and nothing behind it is delivered
   await settle(() => expect(taker.failures).toMatchObject([{ code: 'log-gap' }]))
   expect(taker.got.a).toEqual([])
 })
+
+test('a checkpoint of frames that the log has lost hides none of those that are stored where they stood', async () => {
+  const { stream, again } = await stage()
+  const { append, told } = await write(stream)
+  const end = (await stream.last(names.reader('db'), 5_000))!.sequence
+  // These two and the seal take four places, so frames will stand where the lost ones stood.
+  const lost = { ...firstProcessor, term: 1, owner: 'lost', sequence: end + 7, at: 1 }
+  const marks = { gone: { major: 7n, minor: 7n, part: 0 as const } }
+  for (const processor of ['a', 'b']) {
+    const subject = names.processor(processor, 'key', 0)
+    await stream.commit([{ subject, payload: encodeProcessor({ ...lost, marks }), rollup: true }], 5_000)
+  }
+  const stored = settle(() => expect(told).toContainEqual({ type: 'stored', term: 1, number: 5 }))
+  const owning = own({ ...(await again()), read: (options) => later(stream, options, stored) })
+  await settle(async () => expect((await stream.last(names.processor('b', 'key', 0), 5_000))!.sequence).toBe(end + 4))
+  for (const position of upTo(5)) append(position)
+  const { got, failures } = await owning
+  await settle(() => expect(got).toEqual({ a: upTo(5), b: upTo(5) }))
+  expect(failures).toEqual([])
+})
+
+/** A reading that the server hears of only then. */
+function later(stream: StreamPort, options: ReadOptions, then: Promise<void>): StreamReading {
+  let reading: StreamReading | null = null
+  void then.then(() => {
+    reading = stream.read(options)
+  })
+  return { credit: (bytes) => reading?.credit(bytes), stop: () => reading?.stop() }
+}
 
 test('a log that lost its tail ends its reader, and the next one goes on from what there is', async () => {
   const { stream, again } = await stage()

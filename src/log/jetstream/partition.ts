@@ -248,7 +248,12 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
 
   /** Whether the log up to a sequence is, as far as can be seen, the one that was read. */
   async function isAsRead(sequence: number, marks: FrameMarks): Promise<boolean> {
-    const found = await whatStands(sequence, marks)
+    let found = await whatStands(sequence, marks)
+    if (found === 'gone') {
+      // A log that ends before has lost it, and what it stores next stands below.
+      if ((await stream.state(replyDeadline)).lastSequence < sequence) return false
+      found = await whatStands(sequence, marks)
+    }
     if (found !== 'gone') return found === 'same'
     // What was trimmed is trimmed as a whole: something that stands below was never seen.
     const first = await firstRetained()
