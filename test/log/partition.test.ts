@@ -1,0 +1,108 @@
+/** The owner of a partition under a virtual clock: what it must not forget, and what it must not remove. */
+import { expect, test } from 'vitest'
+import type { StreamPort } from '../../src/log/jetstream/port.js'
+import { encodeProcessor, firstProcessor } from '../../src/log/jetstream/stored.js'
+import { names, own, upTo, write } from './shop-log.js'
+import { simulatedStream } from './simulated-stream.js'
+
+const frames = names.frames('key', 0)
+
+/** What `troupe seek` does, while nobody hears its word. */
+async function seek(stream: StreamPort, processor: string, sequence: number): Promise<void> {
+  const subject = names.processor(processor, 'key', 0)
+  const found = (await stream.last(subject, 5_000))!
+  const payload = encodeProcessor({ ...firstProcessor, term: 9, owner: 'seek:test', sequence, at: 1 })
+  await stream.commit([{ subject, payload, expect: found.sequence, rollup: true }], 5_000)
+}
+
+test('a processor that left pins the log until it is retired, and a look that failed is not the last one', async () => {
+  const { world, stream, through, until } = simulatedStream()
+  const gone = names.processor('gone', 'key', 0)
+  await through(stream.commit([{ subject: gone, payload: encodeProcessor(firstProcessor), rollup: true }], 5_000))
+  let listings = 0
+  const often: StreamPort = {
+    ...stream,
+    subjects(filter, deadlineMs) {
+      listings++
+      return listings === 2 ? Promise.reject(new Error('nobody answers')) : stream.subjects(filter, deadlineMs)
+    },
+  }
+  const owning = await through(own(often, { world }))
+  const { append } = await through(write(stream, { world }))
+  for (const position of upTo(5)) append(position)
+  expect(await until(() => listings === 2 && owning.got.b!.length === 5)).toBe(true)
+  expect(owning.log.figures()).toMatchObject({ departed: ['gone'], trimmedTo: 0 })
+  await through(stream.purge(gone, Number.MAX_SAFE_INTEGER, 5_000).catch(() => {}))
+  expect(await until(() => owning.log.figures().trimmedTo > 0)).toBe(true)
+  expect(owning.log.figures().departed).toEqual([])
+})
+
+test('an owner that is fenced while it looks whether it still owns its partition does not say that it does', async () => {
+  const { world, stream, through, until } = simulatedStream()
+  let deaf = false
+  const halfDeaf: StreamPort = {
+    ...stream,
+    last: (subject, deadlineMs) =>
+      deaf ? Promise.reject(new Error('nobody answers')) : stream.last(subject, deadlineMs),
+  }
+  const owning = await through(own(halfDeaf, { world, checkpointInterval: 60_000 }))
+  const { append } = await through(write(stream, { world }))
+  append(1)
+  expect(await until(() => owning.got.b!.length === 1)).toBe(true)
+  deaf = true
+  const permit = owning.log.stillOwns().then(
+    () => 'still owns',
+    (error) => error,
+  )
+  await through(own(stream, { world }))
+  const told = owning.log.checkpoint()
+  deaf = false
+  await through(told)
+  expect(owning.failures).toMatchObject([{ code: 'fenced' }])
+  expect(await through(permit)).toMatchObject({ code: 'log-closed' })
+})
+
+test('nothing is removed behind a checkpoint that was moved back meanwhile, not even where nothing is held back', async () => {
+  const { world, stream, through, until } = simulatedStream()
+  const { append } = await through(write(stream, { world }))
+  for (const position of upTo(5)) append(position)
+  const owning = await through(own(stream, { world }))
+  const stored = () => Object.values(owning.log.figures().processors).every(({ checkpoint }) => checkpoint > 0)
+  expect(await until(stored)).toBe(true)
+  expect(owning.log.figures().trimmedTo).toBe(0)
+  await through(seek(stream, 'a', 0))
+  expect(await until(() => owning.failures.length > 0)).toBe(true)
+  expect(owning.failures).toMatchObject([{ code: 'sought' }])
+  expect((await through(stream.first(frames, 5_000)))?.sequence).toBeLessThan(
+    owning.log.figures().processors.b!.finished,
+  )
+  const next = await through(own(stream, { world }))
+  expect(await until(() => next.got.a!.length === 5)).toBe(true)
+  expect(next.got).toEqual({ a: upTo(5), b: [] })
+})
+
+test('an owner that ends for a seek removes nothing more while the others finish what they have in hand', async () => {
+  const { world, stream, through, until } = simulatedStream()
+  const { append } = await through(write(stream, { world }))
+  for (const position of upTo(5)) append(position)
+  let purges = 0
+  const counting: StreamPort = {
+    ...stream,
+    purge: (...wanted) => {
+      purges++
+      return stream.purge(...wanted)
+    },
+  }
+  const owning = await through(own(counting, { world, retain: 1_000 }, ['a']))
+  expect(await until(() => owning.log.figures().processors.a!.checkpoint > 0)).toBe(true)
+  await through(seek(stream, 'a', 0))
+  const looked = owning.log.lookForSeek()
+  owning.log.finished('b', 4)
+  await through(owning.log.checkpoint())
+  await through(looked)
+  expect(owning.failures).toMatchObject([{ code: 'sought' }])
+  expect(purges).toBe(0)
+  const next = await through(own(stream, { world }))
+  expect(await until(() => next.got.a!.length === 5)).toBe(true)
+  expect(next.got).toEqual({ a: upTo(5), b: [5] })
+})
