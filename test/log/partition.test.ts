@@ -106,3 +106,42 @@ test('an owner that ends for a seek removes nothing more while the others finish
   expect(await until(() => next.got.a!.length === 5)).toBe(true)
   expect(next.got).toEqual({ a: upTo(5), b: [5] })
 })
+
+test('a frame that one reading has left out is read again, and what another source had behind it is no other history', async () => {
+  const { world, stream, through, until } = simulatedStream()
+  const db = await through(write(stream, { world }))
+  const other = await through(write(stream, { world, source: 'other' }))
+  const stored = (count: number) => () =>
+    [...db.told, ...other.told].filter(({ type }) => type === 'stored').length === count
+  let count = 0
+  for (const [writing, position] of [
+    [db, 1],
+    [other, 11],
+    [db, 2],
+    [other, 12],
+    [db, 3],
+    [other, 13],
+  ] as const) {
+    writing.append(position)
+    expect(await until(stored(++count))).toBe(true)
+  }
+  let readings = 0
+  const forgetful: StreamPort = {
+    ...stream,
+    read(options) {
+      const first = ++readings === 1
+      let messages = 0
+      return stream.read({
+        ...options,
+        message(message) {
+          if (!first || ++messages !== 3) options.message(message)
+        },
+      })
+    },
+  }
+  const owning = await through(own(forgetful, { world }))
+  expect(await until(() => owning.got.a!.length === 6 || owning.failures.length > 0)).toBe(true)
+  expect(owning.failures).toEqual([])
+  expect(owning.got.a).toEqual([1, 11, 12, 2, 3, 13])
+  expect(readings).toBe(2)
+})
