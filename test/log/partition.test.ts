@@ -145,3 +145,51 @@ test('a frame that one reading has left out is read again, and what another sour
   expect(owning.got.a).toEqual([1, 11, 12, 2, 3, 13])
   expect(readings).toBe(2)
 })
+
+test('askers of one moment share the reads that answer them, and who asks later is told by reads of his own', async () => {
+  const { world, stream, through } = simulatedStream()
+  let reads = 0
+  const counting: StreamPort = {
+    ...stream,
+    last(subject, deadlineMs) {
+      reads++
+      return stream.last(subject, deadlineMs)
+    },
+  }
+  const { log } = await through(own(counting, { world }))
+  reads = 0
+  const early = Promise.all([log.stillOwns(), log.stillOwns(), log.stillOwns()])
+  await through(new Promise<void>((resolve) => world.setTimer(0.1, resolve)))
+  expect(reads).toBe(2)
+  await through(Promise.all([early, log.stillOwns()]))
+  expect(reads).toBe(4)
+})
+
+test('a processor that starts at the newest frame does so once: its successor goes on from its checkpoint', async () => {
+  const { world, stream, through, until } = simulatedStream()
+  const { append, told } = await through(write(stream, { world }))
+  append(1)
+  expect(await until(() => told.some(({ type }) => type === 'stored'))).toBe(true)
+  const processors = (['a', 'b'] as const).map((name) => ({ name, start: 'latest' as const }))
+  const first = await through(own(stream, { world, processors }))
+  append(2)
+  expect(await until(() => first.got.a!.length === 1)).toBe(true)
+  await through(first.log.close(1_000))
+  append(3)
+  expect(await until(() => told.filter(({ type }) => type === 'stored').length === 3)).toBe(true)
+  const looked: string[] = []
+  const watching: StreamPort = {
+    ...stream,
+    last(subject, deadlineMs) {
+      looked.push(subject)
+      return stream.last(subject, deadlineMs)
+    },
+  }
+  const next = await through(own(watching, { world, processors }))
+  expect(await until(() => next.got.b!.length === 1)).toBe(true)
+  expect([first.got, next.got]).toEqual([
+    { a: [2], b: [2] },
+    { a: [3], b: [3] },
+  ])
+  expect(looked).not.toContain(frames)
+})
