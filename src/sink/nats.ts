@@ -62,6 +62,8 @@ export const natsSink = {
       world: context.world,
       log: context.log,
       place,
+      // The preflight has asked.
+      account: 'known',
       onClosed: (error) => {
         if (running) context.fail(error)
       },

@@ -1,16 +1,34 @@
 /** The log of a partition as an actor: what it is told while it closes still counts. */
 import { expect, onTestFinished, test } from 'vitest'
+import type { SupervisorMessage } from '../../src/actor/actor.js'
 import { childOf } from '../../src/actor/child.js'
 import { supervisor } from '../../src/actor/supervisor.js'
 import { createSystem } from '../../src/actor/system.js'
 import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
-import { type PartitionLogMessage, partitionLog } from '../../src/log/jetstream/partition-actor.js'
+import {
+  type PartitionLogArgs,
+  type PartitionLogMessage,
+  partitionLog,
+} from '../../src/log/jetstream/partition-actor.js'
 import { provisionStream } from '../../src/log/jetstream/provision.js'
 import { decodeProcessor } from '../../src/log/jetstream/stored.js'
 import { realWorld } from '../../src/world/real.js'
 import { consumerStub, heard, type StubMessage } from './consumer-stub.js'
+import { gateBefore } from './gate.js'
 import { linkTo, server, silent } from './nats-harness.js'
 import { names, settle, write } from './shop-log.js'
+
+const argsAt = (servers: string): PartitionLogArgs => ({
+  address: { pipeline: 'shop', node: 'n1', servers, holdback: 0 },
+  control: '/root/stub',
+  resource: 'part.key.0',
+  scope: 'key',
+  partition: 0,
+  processors: [{ name: 'a', start: 'earliest' }],
+  checkpointInterval: 60_000,
+  retain: 0,
+  window: 1024 * 1024,
+})
 
 test('an owner that is asked to close hears that what it gave out is finished, stores that, and does not wait for its deadline', async () => {
   const nats = await server({ syncInterval: 'always' })
@@ -30,20 +48,7 @@ test('an owner that is asked to close hears that what it gave out is finished, s
         strategy: 'rest-for-one',
         children: [
           childOf(consumerStub, { id: 'stub', args: null }),
-          childOf(partitionLog, {
-            id: 'log',
-            args: {
-              address: { pipeline: 'shop', node: 'n1', servers: nats.url, holdback: 0 },
-              control: '/root/stub',
-              resource: 'part.key.0',
-              scope: 'key',
-              partition: 0,
-              processors: [{ name: 'a', start: 'earliest' }],
-              checkpointInterval: 60_000,
-              retain: 0,
-              window: 1024 * 1024,
-            },
-          }),
+          childOf(partitionLog, { id: 'log', args: argsAt(nats.url) }),
         ],
       },
     }),
@@ -61,4 +66,28 @@ test('an owner that is asked to close hears that what it gave out is finished, s
   const subject = names.processor('a', 'key', 0)
   const stored = await stream.last(subject, 5_000)
   expect(decodeProcessor(stored!.payload, subject).sequence).toBeGreaterThan(0)
+}, 60_000)
+
+test('an owner whose start was given up while it sealed seals nothing when the servers are heard again, and leaves no connection', async () => {
+  const nats = await server({ syncInterval: 'always' })
+  const link = await linkTo(nats.url)
+  await provisionStream(link, names, { maxBytes: 256 * 1024 * 1024, provision: true, log: silent })
+  const stream = createNatsStream(link, names, { log: silent })
+  const gate = await gateBefore(nats.port, 'STREAM.MSG.GET')
+  const system = createSystem({ world: realWorld, log: silent })
+  onTestFinished(() => system.stop(10_000))
+  const stub = childOf(consumerStub, { id: 'stub', args: null })
+  await system.start(childOf(supervisor, { id: 'root', args: { strategy: 'one-for-one', children: [stub] } }))
+  const root = system.ref<SupervisorMessage>('/root')
+  const args = argsAt(`nats://127.0.0.1:${gate.port}`)
+  const starting = root
+    .ask({ type: 'start-child', spec: childOf(partitionLog, { id: 'log', shutdownMs: 50, args }) }, 60_000)
+    .catch((error) => error)
+  await settle(() => expect(gate.holding).toBe(true))
+  await root.ask({ type: 'stop-child', id: 'log' }, 10_000)
+  await starting
+  expect(gate.connections).toBe(1)
+  gate.open()
+  await settle(() => expect(gate.connections).toBe(0))
+  expect(await stream.last(names.processor('a', 'key', 0), 5_000)).toBeNull()
 }, 60_000)

@@ -28,12 +28,13 @@ let owners = 0
 export async function write(stream: StreamPort, over: Partial<LogWriterInit> = {}): Promise<Writing> {
   const told: ReaderMessage[] = []
   const failures: Error[] = []
+  const { source = 'db' } = over
   const writer = createLogWriter({
     world: realWorld,
     log: silent,
     stream,
     names,
-    source: 'db',
+    source,
     sets,
     owner: `w${++owners}`,
     holdback: 0,
@@ -44,7 +45,8 @@ export async function write(stream: StreamPort, over: Partial<LogWriterInit> = {
     ...over,
   })
   const { term } = await writer.open()
-  onTestFinished(() => writer.close(0))
+  // A simulated World stands still once the test has ended.
+  if (over.world === undefined) onTestFinished(() => writer.close(0))
   let number = 0
   return {
     writer,
@@ -52,7 +54,7 @@ export async function write(stream: StreamPort, over: Partial<LogWriterInit> = {
     failures,
     append(position, size = 100) {
       const frames = createFrameWriter({
-        source: 'db',
+        source,
         kind: 'test',
         replayable: true,
         epoch: 1n,
@@ -71,7 +73,7 @@ export async function write(stream: StreamPort, over: Partial<LogWriterInit> = {
       number++
       writer.append({
         type: 'append',
-        source: 'db',
+        source,
         term,
         number,
         slab: { id: number, memory },
@@ -97,6 +99,7 @@ export async function own(
   over: Partial<PartitionLogInit> = {},
   finish: readonly string[] = ['a', 'b'],
 ): Promise<Owning> {
+  const { world = realWorld } = over
   const got: Record<string, number[]> = { a: [], b: [] }
   const failures: Error[] = []
   const marks: (FrameMark | undefined)[] = []
@@ -106,7 +109,7 @@ export async function own(
       got[processor]!.push(Number(readFrameHeader(Buffer.from(frame.memory), frame.offset).last.major))
       marks.push(frame.mark)
       last[processor] = frame.sequence
-      if (finish.includes(processor)) setImmediate(() => log.finished(processor, frame.sequence))
+      if (finish.includes(processor)) world.defer(() => log.finished(processor, frame.sequence))
     }
   }
   const log = createPartitionLog({
@@ -130,7 +133,7 @@ export async function own(
     ...over,
   })
   await log.open()
-  onTestFinished(() => log.close(0))
+  if (over.world === undefined) onTestFinished(() => log.close(0))
   for (const processor of ['a', 'b']) deliver(processor, log.attach(processor).frames)
   return { log, failures, got, marks, last: (processor) => last[processor]! }
 }

@@ -114,6 +114,11 @@ test('of several servers one that answers is enough', async () => {
   expect(link.connected).toBe(true)
 })
 
+test('a connection of a node that knows the account asks it nothing', async () => {
+  const off = await server({ jetstream: false })
+  expect((await linkTo(off.url, { account: 'known' })).connected).toBe(true)
+})
+
 test('a NATS without JetStream, or an account without it, is refused', async () => {
   const off = await server({ jetstream: false })
   expect(await refusal(off.url)).toMatchObject({ code: 'jetstream-off', exitCode: 2, permanent: true })

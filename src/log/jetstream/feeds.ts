@@ -67,8 +67,8 @@ interface Feed {
   bytes: number
   delivered: number
   reading: StreamReading | null
-  /** It has begun again from the first frame that is retained, for one of this source. */
-  again: string | null
+  /** It has begun again from the first frame that is retained, for one that was missing before this sequence. */
+  again: number | null
 }
 
 export function createFeeds(init: FeedsInit): Feeds {
@@ -143,6 +143,8 @@ export function createFeeds(init: FeedsInit): Feeds {
 
   function arrived(feed: Feed, reading: StreamReading, frame: ArrivedFrame, lastBytes: number): void {
     const known = feed.marks.get(frame.source)
+    // Up to there everything comes again, that of other sources too.
+    if (feed.again !== null && frame.sequence > feed.again) feed.again = null
     // Chunks before the last were credited as they came; only the last counts as the frame's.
     if (known !== undefined && comparePositions(frame.mark, known) <= 0 && feed.again !== null) {
       reading.credit(lastBytes)
@@ -155,9 +157,8 @@ export function createFeeds(init: FeedsInit): Feeds {
       else if (joins < 0) init.rewound(frame.sequence, feed.delivered)
       if (joins !== 0) return
     }
-    if (feed.again === frame.source) feed.again = null
     feed.marks.set(frame.source, frame.mark)
-    feed.delivered = frame.sequence
+    feed.delivered = Math.max(feed.delivered, frame.sequence)
     feed.frames.push({ frame, credit: lastBytes })
     feed.bytes += frame.length
     for (const follower of feed.followers.values()) {
@@ -183,7 +184,7 @@ export function createFeeds(init: FeedsInit): Feeds {
       )
       return
     }
-    feed.again = frame.source
+    feed.again = frame.sequence
     for (const entry of feed.frames) entry.credit = 0
     begin(feed, 1)
   }
@@ -228,6 +229,8 @@ export function createFeeds(init: FeedsInit): Feeds {
     if (feeds.size < 2) return
     for (const other of feeds) {
       if (other === feed || other.delivered !== feed.delivered || other.bytes + feed.bytes > init.window / 2) continue
+      // Who reads again has the frames in an order of its own.
+      if (other.again !== null || feed.again !== null) continue
       if (other.reading === null || feed.reading === null || !agree(feed.marks, other.marks)) continue
       // Both hold the newest frames of the same row, so the longer one has those of the other.
       const [longer, shorter] = other.frames.length >= feed.frames.length ? [other, feed] : [feed, other]

@@ -54,15 +54,23 @@ export interface Fence {
    */
   seal(
     subjects: readonly string[],
-    next: (found: readonly (StoredMessage | null)[], term: number) => readonly Checkpointed[],
+    next: (
+      found: readonly (StoredMessage | null)[],
+      term: number,
+    ) => readonly Checkpointed[] | Promise<readonly Checkpointed[]>,
     messages?: readonly StreamMessage[],
   ): Promise<number>
   /**
    * Reads whether our checkpoint still stands: what was acknowledged a holdback ago and stands now is synced, and no
    * later loss of a tail can take it. False where nobody answered.
-   * @throws TroupeError `fenced`, `log-rewind`
+   * @throws TroupeError `fenced`, `log-rewind`, `log-closed`
    */
   stillStands(subject: string): Promise<boolean>
+  /**
+   * Resolves when reads have shown that all of these checkpoints still stand.
+   * @throws TroupeError as `stillStands`
+   */
+  stillOwns(subjects: readonly string[]): Promise<void>
   /**
    * Stores messages and checkpoints in one atomic step; gives the sequence of the last message.
    * @throws TroupeError `fenced`, `log-rewind`, `log-misconfigured`, `log-closed`
@@ -76,6 +84,8 @@ export interface Fence {
 const replyDeadline = 5_000
 const firstPause = 20
 const longestPause = 1_000
+/** ms between two looks whether an ownership still stands, while nobody answers. */
+const lookEvery = 250
 /** A stale read can look like a rewound log: it must be seen this often, for some three seconds. */
 const rewindReads = 8
 
@@ -87,7 +97,7 @@ export function createFence(init: FenceInit): Fence {
   let closed = false
 
   function open(): void {
-    if (closed) throw new TroupeError({ code: 'log-closed', message: 'the log was closed meanwhile', place })
+    if (closed) throw closedMeanwhile(place)
   }
 
   function pause(attempt: number): Promise<void> {
@@ -194,6 +204,21 @@ export function createFence(init: FenceInit): Fence {
     }
   }
 
+  async function stillStands(subject: string): Promise<boolean> {
+    for (let reads = 1; ; reads++) {
+      const stand = { ...stands.get(subject)! }
+      const found = await stream.last(subject, replyDeadline).catch(() => undefined)
+      // Who was closed meanwhile has been told why; what stands there is no answer of his any more.
+      open()
+      if (found === undefined) return false
+      const known = found === null ? null : decodeOwnership(found.payload, subject)
+      if (known?.owner === owner && known.commit >= stand.commit && found!.sequence >= stand.sequence) return true
+      if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known, false)
+      if (reads >= rewindReads) throw rewound(subject, stand, found)
+      await pause(reads)
+    }
+  }
+
   return {
     get term() {
       return term
@@ -209,7 +234,7 @@ export function createFence(init: FenceInit): Fence {
         term = Math.max(0, ...terms) + 1
         for (const [index, subject] of subjects.entries())
           stands.set(subject, { sequence: found[index]?.sequence ?? 0, commit: 0 })
-        const checkpoints = next(found, term)
+        const checkpoints = await next(found, term)
         open()
         const outcome = await stream.commit(messagesOf(messages, checkpoints, false), replyDeadline)
         if (outcome.kind === 'misconfigured') throw misconfigured(outcome)
@@ -254,21 +279,11 @@ export function createFence(init: FenceInit): Fence {
       }
     },
 
-    async stillStands(subject) {
-      for (let reads = 1; ; reads++) {
-        const stand = { ...stands.get(subject)! }
-        let found: StoredMessage | null
-        try {
-          found = await stream.last(subject, replyDeadline)
-        } catch {
-          return false
-        }
-        const known = found === null ? null : decodeOwnership(found.payload, subject)
-        if (known?.owner === owner && known.commit >= stand.commit && found!.sequence >= stand.sequence) return true
-        if (known !== null && known.owner !== owner && found!.sequence >= stand.sequence) throw fenced(known, false)
-        if (reads >= rewindReads) throw rewound(subject, stand, found)
-        await pause(reads)
-      }
+    stillStands,
+
+    async stillOwns(subjects) {
+      while (!(await Promise.all(subjects.map(stillStands))).every((answered) => answered))
+        await new Promise<void>((resolve) => world.setTimer(lookEvery, resolve))
     },
 
     close() {
@@ -304,6 +319,10 @@ export const seekOwner = 'seek:'
 /** The owner begins anew: unlike one that is fenced, it has lost nothing to another. */
 export function isSought(error: unknown): boolean {
   return error instanceof TroupeError && error.code === 'sought'
+}
+
+export function closedMeanwhile(place: string): TroupeError {
+  return new TroupeError({ code: 'log-closed', message: 'the log was closed meanwhile', place })
 }
 
 /** An error of the log as one that ends an ownership. */

@@ -41,6 +41,11 @@ interface StreamInfo {
   readonly state: { readonly last_seq: number }
 }
 
+interface ConsumerInfo {
+  /** Messages from where it was asked to begin. */
+  readonly num_pending?: number
+}
+
 const encoder = new TextEncoder()
 
 export function startReading(
@@ -116,12 +121,8 @@ export function startReading(
 
   const begin = async (mine: number, again: boolean) => {
     try {
-      const info = await callJetStream<StreamInfo>(link, { subject: `STREAM.INFO.${stream}`, deadlineMs: CALL_MS })
-      if (mine !== incarnation) return
-      if (!info.ok) return refused(info.error)
-      const last = info.value.state.last_seq
       const name = `troupe-${Buffer.from(world.randomBytes(9)).toString('hex')}`
-      const answer = await callJetStream(link, {
+      const answer = await callJetStream<ConsumerInfo>(link, {
         subject: `CONSUMER.CREATE.${stream}.${name}.${subject}`,
         body: { stream_name: stream, action: 'create', config: configOf(name, subject, delivered + 1) },
         deadlineMs: CALL_MS,
@@ -129,6 +130,10 @@ export function startReading(
       if (mine !== incarnation) return
       if (!answer.ok) return refused(answer.error)
       consumer = name
+      // Who is given something does not begin behind the end; where nothing waits, a look at it holds nobody up.
+      const reaches = delivered === 0 || (answer.value.num_pending ?? 0) > 0
+      const last = again || !reaches ? await endOfStream() : delivered
+      if (mine !== incarnation || last === null) return
       inbox = link.inbox()
       consumed = 0
       window.reset()
@@ -140,7 +145,7 @@ export function startReading(
           receive(message)
         },
       })
-      // A first start behind the end is told as well: the server would begin at the end without a word.
+      // A server begins behind the end, or at it, without a word.
       if (again || last < delivered) options.resumed({ last, delivered })
       if (mine !== incarnation) return
       ready = true
@@ -151,6 +156,15 @@ export function startReading(
       if (error instanceof TroupeError) return anew(error.message)
       fail(error as Error)
     }
+  }
+
+  /** Null: refused. */
+  const endOfStream = async (): Promise<number | null> => {
+    const mine = incarnation
+    const info = await callJetStream<StreamInfo>(link, { subject: `STREAM.INFO.${stream}`, deadlineMs: CALL_MS })
+    if (info.ok) return info.value.state.last_seq
+    if (mine === incarnation) refused(info.error)
+    return null
   }
 
   const refused = ({ errCode, description }: ApiError) => {

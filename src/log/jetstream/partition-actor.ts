@@ -58,6 +58,10 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
         context.exit(error)
       },
     })
+    // A start that is given up must not go on: it would seal when the servers are back, over whoever owns this by then.
+    const giveUp = () => void machine.close(0)
+    context.signal.addEventListener('abort', giveUp, { once: true })
+    if (context.signal.aborted) giveUp()
     try {
       await machine.open()
     } catch (error) {

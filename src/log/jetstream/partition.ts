@@ -8,16 +8,18 @@
  */
 import type { LaneVector } from '../../checkpoint/checkpoint.js'
 import { readFrameHeader } from '../../event/open.js'
-import { comparePositions, type Position } from '../../event/position.js'
-import { TroupeError } from '../../world/error.js'
+import type { Position } from '../../event/position.js'
+import type { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
 import { advanceLanes } from '../lanes.js'
 import type { DeliveredFrame, FrameMark } from '../log.js'
+import { createDeparted } from './departed.js'
 import { createFeeds } from './feeds.js'
-import { type Checkpointed, createFence, type FenceFigures, isSought, toLogError } from './fence.js'
-import { processorOf, type StreamNames } from './names.js'
-import { type ArrivedFrame, parcelOf } from './parcel.js'
+import { type Checkpointed, closedMeanwhile, createFence, type FenceFigures, isSought, toLogError } from './fence.js'
+import { createHistory, lostTail } from './history.js'
+import type { StreamNames } from './names.js'
+import type { ArrivedFrame } from './parcel.js'
 import type { StoredMessage, StreamPort } from './port.js'
 import { decodeProcessor, encodeProcessor, type FrameMarks, firstProcessor, type StoredProcessor } from './stored.js'
 import { createTrim } from './trim.js'
@@ -133,8 +135,6 @@ interface Following {
 /** Bytes finished since the last checkpoint that make one due. */
 const checkpointBytes = 64 * 1024 * 1024
 const replyDeadline = 5_000
-/** ms between two looks whether a processor that left was retired. */
-const departedEvery = 10_000
 /** ms for which an owner whose processor was put elsewhere waits for what the others have in hand. */
 const seekWithin = 5_000
 
@@ -143,13 +143,13 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   const place = `partition ${scope}.${partition}`
   const fence = createFence({ world, stream, owner, place, planted })
   const frames = names.frames(scope, partition)
+  const history = createHistory(stream, frames)
   const following = new Map<string, Following>()
-  /** Checkpoints of those that left. */
-  let departed = new Map<string, StoredProcessor>()
   let commits = 0
   let finishedBytes = 0
   let checkpointTimer: Timer | null = null
-  let departedTimer: Timer | null = null
+  /** Those who ask at the same time whether we still own this are told by one read. */
+  let permit: Promise<void> | null = null
   let writing: Promise<void> | null = null
   let over = false
   let told = false
@@ -167,12 +167,19 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     retain: init.retain,
     async stillStands(sequence, marks) {
       if (!(await stillStands())) return false
-      const found = await whatStands(sequence, marks)
-      if (found === 'other') throw lostTail(sequence, sequence)
+      const found = await history.whatStands(sequence, marks)
+      if (found === 'other') throw lostTail(place, sequence, sequence)
       return true
     },
-    failed: fail,
+    // What the others have in hand is not let go for it.
+    failed: (error) => (isSought(error) ? void lookForSeek() : fail(error)),
     planted,
+  })
+  const departed = createDeparted({
+    ...init,
+    has: (processor) => following.has(processor),
+    looked: noteTrim,
+    failed: fail,
   })
   const feeds = createFeeds({
     stream,
@@ -180,23 +187,31 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     place,
     window: init.window,
     deliver: (name, arrived) => give(following.get(name)!, arrived),
-    rewound: (last, delivered) => void leaveHistory(lostTail(last, delivered)),
+    rewound: (last, delivered) => void leaveHistory(lostTail(place, last, delivered)),
     resumed: lookBack,
     failed: (error) => void leaveGap(error),
   })
 
   async function stillStands(): Promise<boolean> {
-    for (const { subject } of following.values()) if (!(await fence.stillStands(subject))) return false
-    return true
+    return (await Promise.all(subjects().map(fence.stillStands))).every((answered) => answered)
   }
 
-  async function stillOwns(): Promise<void> {
-    try {
-      while (!over && !(await stillStands())) await new Promise<void>((resolve) => world.setTimer(250, resolve))
-    } catch (error) {
-      fail(error)
-      throw error
-    }
+  function subjects(): string[] {
+    return [...following.values()].map(({ subject }) => subject)
+  }
+
+  /** A read that had begun before somebody asked tells him nothing. */
+  function stillOwns(): Promise<void> {
+    permit ??= new Promise<void>((resolve) => world.defer(resolve))
+      .then(() => {
+        permit = null
+        return fence.stillOwns(subjects())
+      })
+      .catch((error) => {
+        fail(error)
+        throw error
+      })
+    return permit
   }
 
   function fail(error: unknown): void {
@@ -217,54 +232,17 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     fence.close()
     trim.stop()
     checkpointTimer?.cancel()
-    departedTimer?.cancel()
+    departed.stop()
     closing?.()
-  }
-
-  function lostTail(last: number, delivered: number): TroupeError {
-    return new TroupeError({
-      code: 'log-rewind',
-      message: `the log has lost its tail: it ends at sequence ${last}, and ${delivered} was read before`,
-      place,
-      remedy: 'nothing: what was lost is read again from the source; set sync_interval: always on the NATS servers',
-      permanent: true,
-    })
   }
 
   // Lost tails -----------------------------------------------------------------------------------------------------
 
-  /** Whether the frame that was read at a sequence stands there. `gone`: nothing does; it was trimmed, or lost. */
-  async function whatStands(sequence: number, marks: FrameMarks): Promise<'same' | 'other' | 'gone'> {
-    if (sequence === 0) return 'same'
-    const found = await stream.at(sequence, replyDeadline)
-    if (found === null) return 'gone'
-    if (found.subject !== frames) return 'other'
-    const { source, mark } = parcelOf(found)
-    const known = marks[source]
-    // Who started at the newest frame knows no mark yet.
-    if (known === undefined) return Object.keys(marks).length === 0 ? 'same' : 'other'
-    return comparePositions(mark, known) === 0 ? 'same' : 'other'
-  }
-
-  /** Whether the log up to a sequence is, as far as can be seen, the one that was read. */
-  async function isAsRead(sequence: number, marks: FrameMarks): Promise<boolean> {
-    let found = await whatStands(sequence, marks)
-    if (found === 'gone') {
-      // A log that ends before has lost it, and what it stores next stands below.
-      if ((await stream.state(replyDeadline)).lastSequence < sequence) return false
-      found = await whatStands(sequence, marks)
-    }
-    if (found !== 'gone') return found === 'same'
-    // What was trimmed is trimmed as a whole: something that stands below was never seen.
-    const first = await firstRetained()
-    return first === 0 || first > sequence
-  }
-
   async function lookBack(delivered: number, marks: FrameMarks): Promise<boolean> {
     for (let attempt = 0; !over; attempt++)
       try {
-        if (await isAsRead(delivered, marks)) return true
-        await leaveHistory(lostTail(delivered, delivered))
+        if (await history.isAsRead(delivered, marks)) return true
+        await leaveHistory(lostTail(place, delivered, delivered))
         return false
       } catch (error) {
         if (attempt >= 10) throw error
@@ -299,8 +277,8 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
         await sleep(200)
       }
       for (const one of following.values())
-        if (one.anew || (await whatStands(one.sequence, one.marks)) === 'other') {
-          await leaveHistory(lostTail(one.sequence, one.sequence))
+        if (one.anew || (await history.whatStands(one.sequence, one.marks)) === 'other') {
+          await leaveHistory(lostTail(place, one.sequence, one.sequence))
           return
         }
     } catch (other) {
@@ -317,15 +295,14 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
   // Opening --------------------------------------------------------------------------------------------------------
 
   async function open(): Promise<void> {
-    const last = init.processors.some(({ start }) => start === 'latest')
-      ? ((await stream.last(frames, replyDeadline))?.sequence ?? 0)
-      : 0
     const subjects = init.processors.map(({ name }) => names.processor(name, scope, partition))
-    await fence.seal(subjects, (found, term) =>
-      init.processors.map(({ name, start }, index) => {
+    const sealed = await fence.seal(subjects, async (found, term) => {
+      const begins = init.processors.some(({ start }, index) => found[index] === null && start === 'latest')
+      const last = begins ? await stream.last(frames, replyDeadline) : null
+      return init.processors.map(({ name, start }, index) => {
         const stored = storedOf(found[index]!, subjects[index]!)
         const begun: StoredProcessor = {
-          ...(stored ?? { ...firstProcessor, sequence: start === 'latest' ? last : 0 }),
+          ...(stored ?? { ...firstProcessor, sequence: start === 'latest' ? (last?.sequence ?? 0) : 0 }),
           term,
           owner,
           commit: 0,
@@ -333,20 +310,24 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
         }
         following.set(name, follow(name, subjects[index]!, begun))
         return { subject: subjects[index]!, payload: encodeProcessor(begun) }
-      }),
-    )
-    await Promise.all([lookForDeparted(), ...[...following.values()].map(enterHistory)])
+      })
+    })
+    await Promise.all([...following.values()].map((one) => enterHistory(one, sealed)))
+    if (over) throw closedMeanwhile(place)
     for (const one of following.values()) {
       feeds.follow(one.name, one.sequence, one.marks)
     }
     for (const one of following.values()) if (one.paused) sayPaused(one)
-    noteTrim()
+    departed.begin()
     schedule()
   }
 
-  /** A checkpoint may speak of frames that the log has lost since: then everything that it retains is read, and placed by its positions. */
-  async function enterHistory(one: Following): Promise<void> {
-    if (await isAsRead(one.sequence, one.marks)) return
+  /**
+   * A checkpoint may speak of frames that the log has lost since: then everything that it retains is read, and placed by its
+   * positions. Who names a sequence that the log has only now reached, with our seal, has read another history.
+   */
+  async function enterHistory(one: Following, sealed: number): Promise<void> {
+    if (one.sequence < sealed && (await history.isAsRead(one.sequence, one.marks))) return
     log.warn(
       { partition: `${scope}.${partition}`, processor: one.name, sequence: one.sequence },
       'the checkpoint speaks of frames that the log has lost: everything retained is read again',
@@ -357,11 +338,6 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     one.stored = 0
     one.storedMarks = {}
     one.dirty = true
-  }
-
-  /** Sequence of the first frame; 0 where there is none. */
-  async function firstRetained(): Promise<number> {
-    return (await stream.first(frames, replyDeadline))?.sequence ?? 0
   }
 
   function follow(name: string, subject: string, stored: StoredProcessor): Following {
@@ -384,35 +360,6 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       sent: 0,
       done: 0,
     }
-  }
-
-  async function lookForDeparted(): Promise<void> {
-    const found = new Map<string, StoredProcessor>()
-    for (const subject of await stream.subjects(names.processorsOf(scope, partition), replyDeadline)) {
-      const name = processorOf(subject)
-      if (following.has(name)) continue
-      const message = await stream.last(subject, replyDeadline)
-      if (message !== null) found.set(name, decodeProcessor(message.payload, subject))
-    }
-    if (found.size > 0 && departed.size === 0)
-      log.warn(
-        { partition: `${scope}.${partition}`, processors: [...found.keys()] },
-        'processors that left the pipeline pin the log until they are retired',
-      )
-    departed = found
-    if (departed.size === 0 || over) return
-    departedTimer = world.setTimer(
-      departedEvery,
-      () => {
-        lookForDeparted().then(noteTrim, (error) =>
-          log.debug(
-            { partition: `${scope}.${partition}`, error: String(error) },
-            'the checkpoints could not be listed',
-          ),
-        )
-      },
-      { background: true },
-    )
   }
 
   // Delivering -----------------------------------------------------------------------------------------------------
@@ -531,11 +478,11 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
 
   /** Behind the slowest checkpoint of all that have one here, those that left too. */
   function noteTrim(): void {
-    if (over) return
+    if (over || departed.found === null) return
     let slowest: { readonly sequence: number; readonly marks: FrameMarks } | null = null
     for (const { stored, storedMarks } of following.values())
       if (slowest === null || stored < slowest.sequence) slowest = { sequence: stored, marks: storedMarks }
-    for (const one of departed.values()) if (slowest === null || one.sequence < slowest.sequence) slowest = one
+    for (const one of departed.found.values()) if (slowest === null || one.sequence < slowest.sequence) slowest = one
     if (slowest !== null) trim.note(slowest.sequence, slowest.marks)
   }
 
@@ -549,6 +496,8 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
       } catch (error) {
         if (!isSought(error)) return fail(error)
         one.sought = true
+        // From where it was put it needs what was finished here.
+        trim.stop()
         found = error
       }
     if (found === undefined || over || closing !== null) return
@@ -650,7 +599,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
           ]
         }),
       ),
-      departed: [...departed.keys()],
+      departed: [...(departed.found?.keys() ?? [])],
     }),
   }
 }

@@ -113,9 +113,11 @@ export function createTrim(init: TrimInit): Trim {
     schedule()
   }
 
-  /** A checkpoint that the servers had not synced may be gone by now, and other frames stand at its sequences. */
+  /**
+   * A checkpoint that the servers had not synced may be gone by now, and other frames stand at its sequences. Another owner's may be
+   * below it: its processor was put back, or is new.
+   */
   async function mayTrim({ sequence, marks }: Allowed): Promise<boolean> {
-    if (holdback === 0) return true
     try {
       return (await init.stillStands(sequence, marks)) && !over
     } catch (error) {

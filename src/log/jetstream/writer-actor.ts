@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import type { LogMessage, Opened, PartitionSet, ReaderMessage } from '../log.js'
 import { type ControlLink, tellRefused } from './control-link.js'
+import { closedMeanwhile } from './fence.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
 import { createLogWriter, type LogWriter } from './writer.js'
 
@@ -35,6 +36,8 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
     /** For each reader a new one: what the reader before it still had under way is fenced by the seal. */
     async function openFor(path: string): Promise<Opened> {
       await writer?.close(0)
+      // Given up meanwhile: nobody would end the next one, which would seal when the servers are back.
+      if (context.signal.aborted) throw closedMeanwhile(`source ${source}`)
       reader = context.ref(path)
       const own = createLogWriter({
         world,

@@ -232,12 +232,11 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
 
   async function stillOwns(): Promise<void> {
     try {
-      while (!over && !(await fence.stillStands(subject))) await sleep(250)
+      await fence.stillOwns([subject])
     } catch (error) {
       fail(error)
       throw error
     }
-    if (over) throw new TroupeError({ code: 'log-closed', message: 'the log was closed meanwhile', place })
   }
 
   function obligationsLost(sequence: number): TroupeError {

@@ -2,7 +2,7 @@
  * A connection to NATS with what Troupe must know of it: the server's version and abilities, that JetStream is on, and when
  * it comes and goes.
  *
- * Promises: a server that cannot serve is refused with the remedy before anything is written; a connection that is lost is
+ * Promises: a server that cannot serve (but see `account`) is refused with the remedy before anything is written; a connection that is lost is
  * sought again within a bound, then `onClosed` is told, once; what the server refuses as an event of the
  * connection becomes the outcome of the request that it concerns. Does not promise that what was published
  * while the connection went has arrived: only a reply says so.
@@ -36,6 +36,11 @@ export interface NatsConnectOptions {
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string }
   /** Path of a credentials file; read again at each connect, so that it may be renewed. */
   readonly creds?: string
+  /**
+   * `known`: the node has asked when it started whether JetStream is on and what the account may use, and each takeover is a
+   * round trip shorter. Default `asked`.
+   */
+  readonly account?: 'asked' | 'known'
   /** ms for which a lost connection is sought again. Default 60,000. */
   readonly reconnectMs?: number
   /** The connection is over, and not by `close`. Called once. */
@@ -96,7 +101,8 @@ export async function connectNats(options: NatsConnectOptions): Promise<NatsLink
   const link = makeLink(options, endpoint, described, connection)
   try {
     checkServer(connection.info, described, place)
-    const abilities = await checkJetStream(link, connection.info, place)
+    const abilities =
+      options.account === 'known' ? unknownAbilities : await checkJetStream(link, connection.info, place)
     log.debug({ nats: described, version: connection.info?.version, ...abilities }, 'connected to NATS')
     return Object.assign(link, { abilities })
   } catch (error) {
