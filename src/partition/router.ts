@@ -104,7 +104,7 @@ export function createRouter(init: RouterInit): Router {
   let reader: Pick<SourceReader, 'mark'> | null = null
   let number = 0
   /** Numbers of the last appends that the log keeps, and that are processed. */
-  let stored = 0
+  let storedTo = 0
   let settledTo = 0
   let pendingTimer: Timer | null = null
   let quiesced = false
@@ -112,7 +112,10 @@ export function createRouter(init: RouterInit): Router {
   let flushedAt = Number.NEGATIVE_INFINITY
   let sentState = ''
   let markers = 0
-  const waiters: { readonly number: number; readonly resolve: () => void }[] = []
+  const waiters: Record<'stored' | 'settled', { readonly number: number; readonly resolve: () => void }[]> = {
+    stored: [],
+    settled: [],
+  }
   const figures = { events: 0, bytes: 0, flushes: 0, lossWindows: 0, newestMicros: Number.NaN }
 
   function isFull(): boolean {
@@ -128,7 +131,7 @@ export function createRouter(init: RouterInit): Router {
       pendingTimer = world.setTimer(flushAfterMs, () => {
         pendingTimer = null
         // What is on its way comes back as `stored` or not at all; then this reader ends.
-        if (init.patient !== true || stored === number) flush()
+        if (init.patient !== true || storedTo === number) flush()
       })
   }
 
@@ -280,8 +283,25 @@ export function createRouter(init: RouterInit): Router {
     flush()
     if (settledTo >= number) return Promise.resolve()
     init.hurry()
+    return waitFor('settled')
+  }
+
+  function stored(): Promise<void> {
+    flush()
+    if (storedTo >= number) return Promise.resolve()
+    // A cluster's log stores at once; that of one process only with its next checkpoint.
+    if (init.patient !== true) init.hurry()
+    return waitFor('stored')
+  }
+
+  function waitFor(what: 'stored' | 'settled'): Promise<void> {
     const target = number
-    return new Promise((resolve) => waiters.push({ number: target, resolve }))
+    return new Promise((resolve) => waiters[what].push({ number: target, resolve }))
+  }
+
+  function wake(what: 'stored' | 'settled', reached: number): void {
+    const list = waiters[what]
+    while (list.length > 0 && list[0]!.number <= reached) list.shift()!.resolve()
   }
 
   function unblock(): void {
@@ -316,8 +336,9 @@ export function createRouter(init: RouterInit): Router {
     },
     flush,
     settled,
+    stored,
     get quiet() {
-      return dirty.length === 0 && outstanding === 0 && stored === number
+      return dirty.length === 0 && outstanding === 0 && storedTo === number
     },
     lossWindow(lane, window: LossWindow) {
       figures.lossWindows++
@@ -350,13 +371,14 @@ export function createRouter(init: RouterInit): Router {
         unblock()
         return
       }
-      stored = Math.max(stored, message.number)
+      storedTo = Math.max(storedTo, message.number)
+      wake('stored', storedTo)
       if (message.type === 'stored') {
-        if (stored === number && dirty.length > 0 && pendingTimer === null) flush()
+        if (storedTo === number && dirty.length > 0 && pendingTimer === null) flush()
         return
       }
       settledTo = Math.max(settledTo, message.number)
-      while (waiters.length > 0 && waiters[0]!.number <= settledTo) waiters.shift()!.resolve()
+      wake('settled', settledTo)
     },
     quiesce() {
       quiesced = true

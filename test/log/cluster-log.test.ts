@@ -211,3 +211,51 @@ test('a reader that waits is told when every processor has caught up, and not be
   owning.log.finished('b', 1)
   await settle(() => expect(told).toContainEqual({ type: 'settled', term: 1, number: 1 }))
 })
+
+/** Puts a checkpoint of a processor that has seen nothing, as a new name or a seek does. */
+async function putBlank(stream: StreamPort, processor: string, sequence: number): Promise<void> {
+  const subject = names.processor(processor, 'key', 0)
+  const found = await stream.last(subject, 5_000)
+  const payload = encodeProcessor({ ...firstProcessor, term: 9, owner: 'blank', sequence })
+  const outcome = await stream.commit([{ subject, payload, expect: found?.sequence ?? 0, rollup: true }], 5_000)
+  expect(outcome.kind).toBe('committed')
+}
+
+const hasSettled = (told: readonly { readonly type: string }[]) => told.some(({ type }) => type === 'settled')
+
+test('a reader that waits does not wait for a processor that began behind everything that is retained', async () => {
+  const { stream } = await stage()
+  const owning = await own(stream)
+  const { append, told, writer } = await write(stream)
+  for (const position of upTo(3)) append(position)
+  await settle(() => expect(owning.got.b).toEqual(upTo(3)))
+  await settle(async () => expect(await stream.last(names.frames('key', 0), 5_000)).toBeNull())
+  await owning.log.close(1_000)
+  await putBlank(stream, 'b', 0)
+  writer.hurry()
+  await settle(() => expect(hasSettled(told)).toBe(true))
+})
+
+test('a reader that waits takes what a processor has skipped for finished, and not what it has yet to finish', async () => {
+  const { stream } = await stage()
+  const owning = await own(stream, { retain: 60_000 })
+  const { append, told, writer } = await write(stream)
+  for (const position of upTo(3)) {
+    append(position)
+    await settle(() => expect(told.filter(({ type }) => type === 'stored')).toHaveLength(position))
+  }
+  await settle(() => expect(owning.got.b).toEqual(upTo(3)))
+  await owning.log.close(1_000)
+  const { sequence } = (await stream.last(names.frames('key', 0), 5_000))!
+  await putBlank(stream, 'b', sequence - 1)
+  const subject = names.processor('b', 'key', 0)
+  const reads = vi.spyOn(stream, 'last')
+  const looks = () => reads.mock.calls.filter(([read]) => read === subject).length
+  writer.hurry()
+  await settle(() => expect(looks()).toBeGreaterThan(2))
+  expect(hasSettled(told)).toBe(false)
+  // What was once covered is not read again.
+  expect(reads.mock.calls.filter(([read]) => read === names.processor('a', 'key', 0))).toHaveLength(1)
+  await putBlank(stream, 'b', sequence)
+  await settle(() => expect(hasSettled(told)).toBe(true))
+})
