@@ -4,10 +4,10 @@
  *
  * It promises order (records of a lane and a partition leave in the order in which they came), the `previous` chain, and
  * a bound: when a partition or the source has its credits outstanding, `blocked` is true until frames are finished.
- * A flush goes out when a frame is full, when 2 ms have passed since its first record, or at once when the socket has
+ * A flush goes out when a frame is full, when all frames together are, when 2 ms have passed since its first record, or at once when the socket has
  * nothing more, the log nothing of ours, and the last flush is 2 ms ago.
  */
-import type { LanePosition } from '../checkpoint/checkpoint.js'
+import type { LanePosition, ReaderState } from '../checkpoint/checkpoint.js'
 import type { Operation } from '../event/event.js'
 import {
   blankHead,
@@ -77,6 +77,12 @@ export interface RouterFigures {
 /** ms after its first record at which a flush goes out. */
 const flushAfterMs = 2
 
+/**
+ * What makes a flush go out, whatever it waits for: a cluster's log stores it as one batch of at most 900 messages and some 16
+ * MiB. A large record comes on top: at 1 MiB a message there is room for 256 of them.
+ */
+const flushLimits = { bytes: 12 * 1024 * 1024, frames: 512 } as const
+
 const markerHead: RecordHead = { ...blankHead(), operation: markerOperation.lossWindow, table: noTable }
 
 interface Slot {
@@ -111,6 +117,10 @@ export function createRouter(init: RouterInit): Router {
   let full = false
   let flushedAt = Number.NEGATIVE_INFINITY
   let sentState = ''
+  /** Of the last append. */
+  let lastState = init.opened.tail ?? init.opened.checkpoint.state
+  /** Bytes of the frames that are not flushed. */
+  let gathered = 0
   let markers = 0
   const waiters: Record<'stored' | 'settled', { readonly number: number; readonly resolve: () => void }[]> = {
     stored: [],
@@ -145,6 +155,16 @@ export function createRouter(init: RouterInit): Router {
       if (text === sentState) return
       sentState = text
     } else sentState = ''
+    send(state, obligation)
+  }
+
+  /** What is gathered goes out before the mark can cover it: after a crash it comes again. */
+  function flushPart(): void {
+    if (lastState === null) flush()
+    else if (reader !== null) send(lastState, null)
+  }
+
+  function send(state: ReaderState, obligation: Uint8Array | null): void {
     let size = 0
     for (const slot of dirty) size += slot.writer.size
     const slab = size === 0 ? null : slabs.take(size)
@@ -161,6 +181,8 @@ export function createRouter(init: RouterInit): Router {
       }
     }
     dirty.length = 0
+    gathered = 0
+    lastState = state
     figures.flushes++
     figures.bytes += offset
     number++
@@ -232,9 +254,11 @@ export function createRouter(init: RouterInit): Router {
     }
 
     function put(slot: Slot, head: RecordHead, body: Uint8Array, start: number, end: number): boolean {
+      const before = slot.dirty ? slot.writer.size : 0
       slot.writer.record(head, body, start, end)
+      gathered += slot.writer.size - before
       if (!slot.dirty) markDirty(slot)
-      return isFrameFull(slot.writer)
+      return isFrameFull(slot.writer) || gathered >= flushLimits.bytes || dirty.length >= flushLimits.frames
     }
 
     return {
@@ -348,6 +372,7 @@ export function createRouter(init: RouterInit): Router {
       const head: RecordHead = { ...markerHead, majorLow: init.opened.term, minorLow: ++markers }
       for (const set of sets)
         for (let partition = 0; partition < set.partitions; partition++) {
+          if (dirty.length >= flushLimits.frames) flushPart()
           const slot: Slot = {
             lane: spec,
             set,

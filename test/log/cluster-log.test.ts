@@ -132,6 +132,36 @@ test('an event larger than a message of the server is cut, stored in one batch a
   await settle(() => expect(owning.got.a).toEqual([1, 2, 3]))
 })
 
+test('an event larger than what is gathered into a batch is a batch alone', async () => {
+  const { stream } = await stage()
+  const owning = await own(stream)
+  const { append, failures } = await write(stream, { maxMessage: 1024 * 1024 - 16 * 1024 })
+  append(1)
+  append(2, 20 * 1024 * 1024)
+  append(3, 60 * 1024 * 1024)
+  append(4)
+  await settle(() => expect(owning.got.a).toEqual([1, 2, 3, 4]))
+  await settle(() => expect(owning.got.b).toEqual([1, 2, 3, 4]))
+  expect(failures).toEqual([])
+})
+
+test('an event that no batch holds, or that the log has no room for, is refused by its position', async () => {
+  const { stream, again } = await stage()
+  const cut = await write(stream)
+  cut.append(1)
+  cut.append(2, 60 * 1024 * 1024)
+  await settle(() => expect(cut.failures).toHaveLength(1))
+  expect(cut.failures[0]).toMatchObject({ code: 'event-too-large', permanent: true })
+  expect(cut.failures[0]!.message).toContain('the event 2-0 of lane wal')
+  const narrow: StreamPort = {
+    ...(await again()),
+    state: async () => ({ ...(await stream.state(5_000)), maxBytes: 1e6 }),
+  }
+  const small = await write(narrow)
+  small.append(1, 1e6)
+  await settle(() => expect(small.failures).toMatchObject([{ code: 'event-too-large' }]))
+})
+
 test('frames that somebody removed are a gap, and nothing behind it is delivered', async () => {
   const { stream } = await stage()
   const { append, told } = await write(stream)

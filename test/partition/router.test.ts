@@ -95,3 +95,53 @@ describe('waiting', () => {
     expect(await isDone(stored)).toBe(true)
   })
 })
+
+describe('a flush', () => {
+  const mib = 1024 * 1024
+  const bytesOf = ({ frames }: Append) => frames.reduce((sum, { length }) => sum + length, 0)
+
+  test('goes out before its frames are more than a batch of the log holds, while the one before it is on its way', () => {
+    const { record, sent } = stage(1_024, true)
+    for (let key = 0; key < 4_096; key++) record(100, key)
+    expect(sent.length).toBeGreaterThan(3)
+    for (const { frames } of sent) expect(frames.length).toBeLessThanOrEqual(512)
+  })
+
+  test('goes out before its frames have more bytes than a batch of the log holds', () => {
+    const { record, sent } = stage(400, true)
+    for (let key = 0; key < 400; key++) record(100 * 1_024, key)
+    expect(sent.length).toBeGreaterThan(1)
+    for (const append of sent) expect(bytesOf(append)).toBeLessThan(16 * mib)
+  })
+
+  test('bears a large record with what was gathered before it, whose mark covers both', () => {
+    const { record, sent } = stage(4, true)
+    record(100, 1)
+    record(20 * mib, 2)
+    expect(sent).toMatchObject([{ frames: [{ partition: 1 }, { partition: 2 }], state: { at: 2 } }])
+  })
+
+  test('of a loss window that one batch does not hold keeps the old state until every partition has its copy', () => {
+    const { router, lane, record, sent } = stage(1_024, true)
+    record(100, 0)
+    router.lossWindow(lane, {
+      source: 'db',
+      lane: 'wal',
+      scope: { kind: 'slot', name: 's' },
+      lastSeen: null,
+      from: new Date(0).toISOString(),
+      to: new Date(1).toISOString(),
+      durationMs: 1,
+      cause: 'test',
+      bounded: false,
+    })
+    router.flush()
+    expect(sent.map(({ frames, state }) => [frames.length, state.at])).toEqual([
+      [512, 0],
+      [512, 0],
+      [1, 1],
+    ])
+    const partitions = new Set(sent.flatMap(({ frames }) => frames.map(({ partition }) => partition)))
+    expect(partitions.size).toBe(1_024)
+  })
+})

@@ -9,7 +9,7 @@
 import type { LaneVector, Obligation, ReaderCheckpoint, ReaderState } from '../../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../../event/frame.js'
 import { readFrameHeader } from '../../event/open.js'
-import { comparePositions } from '../../event/position.js'
+import { comparePositions, formatPosition } from '../../event/position.js'
 import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
@@ -25,7 +25,7 @@ import {
 import { createCover } from './cover.js'
 import { createFence, type FenceFigures, toLogError } from './fence.js'
 import type { StreamNames } from './names.js'
-import { chunksOf, pack } from './parcel.js'
+import { chunksOf, largestFrame, pack } from './parcel.js'
 import { batchLimits, type StreamMessage, type StreamPort } from './port.js'
 import { culprit, mark } from './room.js'
 import { createSettling } from './settling.js'
@@ -304,7 +304,10 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     await waitForRoom()
     if (over) return
     const batch = nextBatch()
-    for (const one of batch) lookedBytes += one.bytes
+    for (const one of batch) {
+      mustFit(one)
+      lookedBytes += one.bytes
+    }
     const { messages, obliged, state } = assemble(batch)
     const number = stored.commit + 1
     const next: StoredReader = {
@@ -342,6 +345,29 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       bytes += one.bytes
     }
     return queue.splice(0, count)
+  }
+
+  /**
+   * What no batch can hold is a row, for the router flushes long before. It is named, so that it can be found at the source.
+   *
+   * @throws TroupeError `event-too-large`
+   */
+  function mustFit({ append, headers, bytes, messages }: Waiting): void {
+    const sizes = append.frames.map(({ length }) => length)
+    const largest = Math.max(0, ...sizes)
+    // One for the checkpoint.
+    const fitsBatch = messages < batchLimits.messages && bytes <= batchLimits.alone && largest <= largestFrame
+    if (fitsBatch && bytes <= mark * streamLimit) return
+    const { lane, last } = headers[sizes.indexOf(largest)]!
+    throw new TroupeError({
+      code: 'event-too-large',
+      message: `the event ${formatPosition(last)} of lane ${lane.lane} is too large to be stored in one step: its frame has ${largest} bytes, its append ${bytes} in ${messages} messages`,
+      place,
+      remedy: fitsBatch
+        ? `raise cluster.maxBytes: readers fill four fifths of it (${streamLimit} bytes now)`
+        : `leave the column out of the publication, or raise max_payload on the NATS servers; ${largestFrame} bytes in ${batchLimits.messages - 1} messages are the most`,
+      permanent: true,
+    })
   }
 
   function assemble(batch: readonly Waiting[]) {
