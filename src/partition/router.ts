@@ -4,10 +4,10 @@
  *
  * It promises order (records of a lane and a partition leave in the order in which they came), the `previous` chain, and
  * a bound: when a partition or the source has its credits outstanding, `blocked` is true until frames are finished.
- * A flush goes out when a frame is full, when 2 ms have passed since its first record, or at once when the socket has
+ * A flush goes out when a frame is full, when all frames together are, when 2 ms have passed since its first record, or at once when the socket has
  * nothing more, the log nothing of ours, and the last flush is 2 ms ago.
  */
-import type { LanePosition } from '../checkpoint/checkpoint.js'
+import type { LanePosition, ReaderState } from '../checkpoint/checkpoint.js'
 import type { Operation } from '../event/event.js'
 import {
   blankHead,
@@ -77,6 +77,12 @@ export interface RouterFigures {
 /** ms after its first record at which a flush goes out. */
 const flushAfterMs = 2
 
+/**
+ * What makes a flush go out, whatever it waits for: a cluster's log stores it as one batch of at most 900 messages and some 16
+ * MiB. A large record comes on top: at 1 MiB a message there is room for 256 of them.
+ */
+const flushLimits = { bytes: 12 * 1024 * 1024, frames: 512 } as const
+
 const markerHead: RecordHead = { ...blankHead(), operation: markerOperation.lossWindow, table: noTable }
 
 interface Slot {
@@ -104,15 +110,22 @@ export function createRouter(init: RouterInit): Router {
   let reader: Pick<SourceReader, 'mark'> | null = null
   let number = 0
   /** Numbers of the last appends that the log keeps, and that are processed. */
-  let stored = 0
+  let storedTo = 0
   let settledTo = 0
   let pendingTimer: Timer | null = null
   let quiesced = false
   let full = false
   let flushedAt = Number.NEGATIVE_INFINITY
   let sentState = ''
+  /** Of the last append. */
+  let lastState = init.opened.tail ?? init.opened.checkpoint.state
+  /** Bytes of the frames that are not flushed. */
+  let gathered = 0
   let markers = 0
-  const waiters: { readonly number: number; readonly resolve: () => void }[] = []
+  const waiters: Record<'stored' | 'settled', { readonly number: number; readonly resolve: () => void }[]> = {
+    stored: [],
+    settled: [],
+  }
   const figures = { events: 0, bytes: 0, flushes: 0, lossWindows: 0, newestMicros: Number.NaN }
 
   function isFull(): boolean {
@@ -128,7 +141,7 @@ export function createRouter(init: RouterInit): Router {
       pendingTimer = world.setTimer(flushAfterMs, () => {
         pendingTimer = null
         // What is on its way comes back as `stored` or not at all; then this reader ends.
-        if (init.patient !== true || stored === number) flush()
+        if (init.patient !== true || storedTo === number) flush()
       })
   }
 
@@ -142,6 +155,16 @@ export function createRouter(init: RouterInit): Router {
       if (text === sentState) return
       sentState = text
     } else sentState = ''
+    send(state, obligation)
+  }
+
+  /** What is gathered goes out before the mark can cover it: after a crash it comes again. */
+  function flushPart(): void {
+    if (lastState === null) flush()
+    else if (reader !== null) send(lastState, null)
+  }
+
+  function send(state: ReaderState, obligation: Uint8Array | null): void {
     let size = 0
     for (const slot of dirty) size += slot.writer.size
     const slab = size === 0 ? null : slabs.take(size)
@@ -158,6 +181,8 @@ export function createRouter(init: RouterInit): Router {
       }
     }
     dirty.length = 0
+    gathered = 0
+    lastState = state
     figures.flushes++
     figures.bytes += offset
     number++
@@ -229,9 +254,11 @@ export function createRouter(init: RouterInit): Router {
     }
 
     function put(slot: Slot, head: RecordHead, body: Uint8Array, start: number, end: number): boolean {
+      const before = slot.dirty ? slot.writer.size : 0
       slot.writer.record(head, body, start, end)
+      gathered += slot.writer.size - before
       if (!slot.dirty) markDirty(slot)
-      return isFrameFull(slot.writer)
+      return isFrameFull(slot.writer) || gathered >= flushLimits.bytes || dirty.length >= flushLimits.frames
     }
 
     return {
@@ -280,8 +307,25 @@ export function createRouter(init: RouterInit): Router {
     flush()
     if (settledTo >= number) return Promise.resolve()
     init.hurry()
+    return waitFor('settled')
+  }
+
+  function stored(): Promise<void> {
+    flush()
+    if (storedTo >= number) return Promise.resolve()
+    // A cluster's log stores at once; that of one process only with its next checkpoint.
+    if (init.patient !== true) init.hurry()
+    return waitFor('stored')
+  }
+
+  function waitFor(what: 'stored' | 'settled'): Promise<void> {
     const target = number
-    return new Promise((resolve) => waiters.push({ number: target, resolve }))
+    return new Promise((resolve) => waiters[what].push({ number: target, resolve }))
+  }
+
+  function wake(what: 'stored' | 'settled', reached: number): void {
+    const list = waiters[what]
+    while (list.length > 0 && list[0]!.number <= reached) list.shift()!.resolve()
   }
 
   function unblock(): void {
@@ -316,8 +360,9 @@ export function createRouter(init: RouterInit): Router {
     },
     flush,
     settled,
+    stored,
     get quiet() {
-      return dirty.length === 0 && outstanding === 0 && stored === number
+      return dirty.length === 0 && outstanding === 0 && storedTo === number
     },
     lossWindow(lane, window: LossWindow) {
       figures.lossWindows++
@@ -327,6 +372,7 @@ export function createRouter(init: RouterInit): Router {
       const head: RecordHead = { ...markerHead, majorLow: init.opened.term, minorLow: ++markers }
       for (const set of sets)
         for (let partition = 0; partition < set.partitions; partition++) {
+          if (dirty.length >= flushLimits.frames) flushPart()
           const slot: Slot = {
             lane: spec,
             set,
@@ -350,13 +396,14 @@ export function createRouter(init: RouterInit): Router {
         unblock()
         return
       }
-      stored = Math.max(stored, message.number)
+      storedTo = Math.max(storedTo, message.number)
+      wake('stored', storedTo)
       if (message.type === 'stored') {
-        if (stored === number && dirty.length > 0 && pendingTimer === null) flush()
+        if (storedTo === number && dirty.length > 0 && pendingTimer === null) flush()
         return
       }
       settledTo = Math.max(settledTo, message.number)
-      while (waiters.length > 0 && waiters[0]!.number <= settledTo) waiters.shift()!.resolve()
+      wake('settled', settledTo)
     },
     quiesce() {
       quiesced = true

@@ -72,6 +72,11 @@ export interface SourceOutput {
   readonly quiet: boolean
   /** Resolves when everything appended until now, by earlier readers too, is processed and durably checkpointed. */
   settled(): Promise<void>
+  /**
+   * Resolves when everything recorded until now outlives this process: durably checkpointed, or stored in a cluster's log. Waits
+   * for no processor there.
+   */
+  stored(): Promise<void>
   /** Copies a loss window into every partition. */
   lossWindow(lane: LaneOutput, window: LossWindow): void
 }

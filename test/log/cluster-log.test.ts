@@ -132,6 +132,36 @@ test('an event larger than a message of the server is cut, stored in one batch a
   await settle(() => expect(owning.got.a).toEqual([1, 2, 3]))
 })
 
+test('an event larger than what is gathered into a batch is a batch alone', async () => {
+  const { stream } = await stage()
+  const owning = await own(stream)
+  const { append, failures } = await write(stream, { maxMessage: 1024 * 1024 - 16 * 1024 })
+  append(1)
+  append(2, 20 * 1024 * 1024)
+  append(3, 60 * 1024 * 1024)
+  append(4)
+  await settle(() => expect(owning.got.a).toEqual([1, 2, 3, 4]))
+  await settle(() => expect(owning.got.b).toEqual([1, 2, 3, 4]))
+  expect(failures).toEqual([])
+})
+
+test('an event that no batch holds, or that the log has no room for, is refused by its position', async () => {
+  const { stream, again } = await stage()
+  const cut = await write(stream)
+  cut.append(1)
+  cut.append(2, 60 * 1024 * 1024)
+  await settle(() => expect(cut.failures).toHaveLength(1))
+  expect(cut.failures[0]).toMatchObject({ code: 'event-too-large', permanent: true })
+  expect(cut.failures[0]!.message).toContain('the event 2-0 of lane wal')
+  const narrow: StreamPort = {
+    ...(await again()),
+    state: async () => ({ ...(await stream.state(5_000)), maxBytes: 1e6 }),
+  }
+  const small = await write(narrow)
+  small.append(1, 1e6)
+  await settle(() => expect(small.failures).toMatchObject([{ code: 'event-too-large' }]))
+})
+
 test('frames that somebody removed are a gap, and nothing behind it is delivered', async () => {
   const { stream } = await stage()
   const { append, told } = await write(stream)
@@ -239,4 +269,52 @@ test('a reader that waits is told when every processor has caught up, and not be
   expect(told.some(({ type }) => type === 'settled')).toBe(false)
   owning.log.finished('b', 1)
   await settle(() => expect(told).toContainEqual({ type: 'settled', term: 1, number: 1 }))
+})
+
+/** Puts a checkpoint of a processor that has seen nothing, as a new name or a seek does. */
+async function putBlank(stream: StreamPort, processor: string, sequence: number): Promise<void> {
+  const subject = names.processor(processor, 'key', 0)
+  const found = await stream.last(subject, 5_000)
+  const payload = encodeProcessor({ ...firstProcessor, term: 9, owner: 'blank', sequence })
+  const outcome = await stream.commit([{ subject, payload, expect: found?.sequence ?? 0, rollup: true }], 5_000)
+  expect(outcome.kind).toBe('committed')
+}
+
+const hasSettled = (told: readonly { readonly type: string }[]) => told.some(({ type }) => type === 'settled')
+
+test('a reader that waits does not wait for a processor that began behind everything that is retained', async () => {
+  const { stream } = await stage()
+  const owning = await own(stream)
+  const { append, told, writer } = await write(stream)
+  for (const position of upTo(3)) append(position)
+  await settle(() => expect(owning.got.b).toEqual(upTo(3)))
+  await settle(async () => expect(await stream.last(names.frames('key', 0), 5_000)).toBeNull())
+  await owning.log.close(1_000)
+  await putBlank(stream, 'b', 0)
+  writer.hurry()
+  await settle(() => expect(hasSettled(told)).toBe(true))
+})
+
+test('a reader that waits takes what a processor has skipped for finished, and not what it has yet to finish', async () => {
+  const { stream } = await stage()
+  const owning = await own(stream, { retain: 60_000 })
+  const { append, told, writer } = await write(stream)
+  for (const position of upTo(3)) {
+    append(position)
+    await settle(() => expect(told.filter(({ type }) => type === 'stored')).toHaveLength(position))
+  }
+  await settle(() => expect(owning.got.b).toEqual(upTo(3)))
+  await owning.log.close(1_000)
+  const { sequence } = (await stream.last(names.frames('key', 0), 5_000))!
+  await putBlank(stream, 'b', sequence - 1)
+  const subject = names.processor('b', 'key', 0)
+  const reads = vi.spyOn(stream, 'last')
+  const looks = () => reads.mock.calls.filter(([read]) => read === subject).length
+  writer.hurry()
+  await settle(() => expect(looks()).toBeGreaterThan(2))
+  expect(hasSettled(told)).toBe(false)
+  // What was once covered is not read again.
+  expect(reads.mock.calls.filter(([read]) => read === names.processor('a', 'key', 0))).toHaveLength(1)
+  await putBlank(stream, 'b', sequence)
+  await settle(() => expect(hasSettled(told)).toBe(true))
 })

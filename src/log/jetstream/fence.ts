@@ -80,8 +80,9 @@ export interface Fence {
   close(): void
 }
 
-/** ms for one reply. */
+/** ms for one reply, and bytes of a batch that have a second more. */
 const replyDeadline = 5_000
+const bytesASecond = 4 * 1024 * 1024
 const firstPause = 20
 const longestPause = 1_000
 /** ms between two looks whether an ownership still stands, while nobody answers. */
@@ -256,9 +257,11 @@ export function createFence(init: FenceInit): Fence {
     },
 
     async commit(number, messages, checkpoints) {
+      const bytes = messages.reduce((sum, { payload }) => sum + payload.length, 0)
+      const deadline = replyDeadline + 1_000 * Math.floor(bytes / bytesASecond)
       for (let attempt = 0, blind = false; ; attempt++) {
         open()
-        const outcome = await stream.commit(messagesOf(messages, checkpoints, blind), replyDeadline)
+        const outcome = await stream.commit(messagesOf(messages, checkpoints, blind), deadline)
         if (outcome.kind === 'committed') {
           moved(number, checkpoints, outcome.sequence)
           return outcome.sequence

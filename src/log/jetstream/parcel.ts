@@ -26,28 +26,20 @@ export interface ArrivedFrame extends Parcel {
   readonly storedAt: number
 }
 
-/** Messages that one frame may take: what a batch holds beside its checkpoint. */
-const mostChunks = 850
+/** Bytes of a frame above which its event is refused. */
+export const largestFrame = 256 * 1024 * 1024
 
 export function chunksOf(length: number, maxMessage: number): number {
   return Math.max(1, Math.ceil(length / maxMessage))
 }
 
-/** @throws TroupeError `event-too-large` */
+/** As many messages as `chunksOf` says. */
 export function pack(subject: string, parcel: Parcel, bytes: Uint8Array, maxMessage: number): StreamMessage[] {
   const { source, mark, previous } = parcel
   const headers: Record<string, string> = { 'T-S': source, 'T-M': formatPosition(mark) }
   if (previous !== null) headers['T-P'] = formatPosition(previous)
   const count = chunksOf(bytes.length, maxMessage)
   if (count === 1) return [{ subject, payload: bytes, headers }]
-  if (count > mostChunks)
-    throw new TroupeError({
-      code: 'event-too-large',
-      message: `an event of ${bytes.length} bytes needs ${count} messages; ${mostChunks} fit into one batch`,
-      place: `source ${source}`,
-      remedy: 'raise max_payload on the NATS servers, or leave the column out of the publication',
-      permanent: true,
-    })
   return Array.from({ length: count }, (_, index) => ({
     subject,
     payload: bytes.subarray(index * maxMessage, (index + 1) * maxMessage),

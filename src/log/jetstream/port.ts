@@ -94,5 +94,8 @@ export interface StreamPort {
   purge(subject: string, keep: number, deadlineMs: number): Promise<void>
 }
 
-/** Bounds of one batch; the server takes 1,000 messages. */
-export const batchLimits = { messages: 900, bytes: 16 * 1024 * 1024 } as const
+/**
+ * Bounds of one batch: the server takes 1,000 messages. `bytes` is what may be gathered into one; what cannot be divided (an
+ * append of a reader that bears a large event) is a batch alone, of at most `alone` bytes.
+ */
+export const batchLimits = { messages: 900, bytes: 16 * 1024 * 1024, alone: 544 * 1024 * 1024 } as const

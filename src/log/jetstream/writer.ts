@@ -9,7 +9,7 @@
 import type { LaneVector, Obligation, ReaderCheckpoint, ReaderState } from '../../checkpoint/checkpoint.js'
 import type { FrameHeader } from '../../event/frame.js'
 import { readFrameHeader } from '../../event/open.js'
-import { comparePositions } from '../../event/position.js'
+import { comparePositions, formatPosition } from '../../event/position.js'
 import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
@@ -22,12 +22,13 @@ import {
   partitionKey,
   type ReaderMessage,
 } from '../log.js'
-import { cover, type Demand } from './cover.js'
+import { createCover } from './cover.js'
 import { createFence, type FenceFigures, toLogError } from './fence.js'
 import type { StreamNames } from './names.js'
-import { chunksOf, pack } from './parcel.js'
+import { chunksOf, largestFrame, pack } from './parcel.js'
 import { batchLimits, type StreamMessage, type StreamPort } from './port.js'
 import { culprit, mark } from './room.js'
+import { createSettling } from './settling.js'
 import { decodeReader, encodeReader, firstReader, type StoredReader } from './stored.js'
 
 export interface LogWriterInit {
@@ -103,8 +104,6 @@ const stateDeadline = 5_000
 const obligationsDeadline = 60_000
 /** ms after which an end that does not come is looked for. */
 const obligationsLook = 2_000
-/** ms between two looks at the processors' checkpoints while somebody waits. */
-const coverEvery = 50
 /** ms between two purges of obligations. */
 const purgeEvery = 1_000
 
@@ -129,8 +128,6 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   let receipts = 0
   let frames = 0n
   let appended = 0
-  let storedTo = 0
-  let demand = 0
   let confirmed: ReaderState | null = null
   let committing = false
   let sequence = 0
@@ -142,8 +139,15 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   let stoppedBy: string | null = null
   let confirming: Timer | null = null
   let purging: Timer | null = null
-  let covering = false
   const idle: (() => void)[] = []
+  const settling = createSettling({
+    world,
+    log,
+    source,
+    cover: () => createCover({ stream, names, sets: init.sets, demands: previous, deadlineMs: stateDeadline }),
+    hurry: init.hurry,
+    settled: (number) => init.tell({ type: 'settled', term: fence.term, number }),
+  })
 
   function fail(error: unknown): void {
     if (over) return
@@ -156,6 +160,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     fence.close()
     confirming?.cancel()
     purging?.cancel()
+    settling.stop()
     for (const resolve of idle.splice(0)) resolve()
   }
 
@@ -298,7 +303,10 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     await waitForRoom()
     if (over) return
     const batch = nextBatch()
-    for (const one of batch) lookedBytes += one.bytes
+    for (const one of batch) {
+      mustFit(one)
+      lookedBytes += one.bytes
+    }
     const { messages, obliged, state } = assemble(batch)
     const number = stored.commit + 1
     const next: StoredReader = {
@@ -336,6 +344,29 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       bytes += one.bytes
     }
     return queue.splice(0, count)
+  }
+
+  /**
+   * What no batch can hold is a row, for the router flushes long before. It is named, so that it can be found at the source.
+   *
+   * @throws TroupeError `event-too-large`
+   */
+  function mustFit({ append, headers, bytes, messages }: Waiting): void {
+    const sizes = append.frames.map(({ length }) => length)
+    const largest = Math.max(0, ...sizes)
+    // One for the checkpoint.
+    const fitsBatch = messages < batchLimits.messages && bytes <= batchLimits.alone && largest <= largestFrame
+    if (fitsBatch && bytes <= mark * streamLimit) return
+    const { lane, last } = headers[sizes.indexOf(largest)]!
+    throw new TroupeError({
+      code: 'event-too-large',
+      message: `the event ${formatPosition(last)} of lane ${lane.lane} is too large to be stored in one step: its frame has ${largest} bytes, its append ${bytes} in ${messages} messages`,
+      place,
+      remedy: fitsBatch
+        ? `raise cluster.maxBytes: readers fill four fifths of it (${streamLimit} bytes now)`
+        : `leave the column out of the publication, or raise max_payload on the NATS servers; ${largestFrame} bytes in ${batchLimits.messages - 1} messages are the most`,
+      permanent: true,
+    })
   }
 
   function assemble(batch: readonly Waiting[]) {
@@ -387,18 +418,18 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
         bytes.set(key, (bytes.get(key) ?? 0) + place.length)
       }
     for (const one of batch) queuedBytes -= one.bytes
-    storedTo = batch.at(-1)!.append.number
+    const { number } = batch.at(-1)!.append
     init.tell({
       type: 'returned',
       term: fence.term,
       bytes: [...bytes].map(([key, count]) => ({ key, bytes: count })),
       slabs: batch.flatMap(({ append }) => (append.slab === null ? [] : [append.slab])),
     })
-    init.tell({ type: 'stored', term: fence.term, number: storedTo })
+    init.tell({ type: 'stored', term: fence.term, number })
     held.push({ storedAt: world.monotonic(), state, receipts: fulfilled })
     if (init.holdback === 0) confirm(world.monotonic())
     else scheduleConfirm()
-    if (demand > 0) void lookForCover()
+    settling.stored(number)
   }
 
   // Confirming -----------------------------------------------------------------------------------------------------
@@ -510,26 +541,6 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     stoppedBy = null
   }
 
-  // Settling -------------------------------------------------------------------------------------------------------
-
-  async function lookForCover(): Promise<void> {
-    if (covering) return
-    covering = true
-    try {
-      while (demand > 0 && storedTo >= demand && !over) {
-        const target = storedTo
-        init.hurry()
-        const wanted: Demand[] = [...previous].map(([key, lanes]) => ({ key, lanes }))
-        if (await cover(stream, names, init.sets, wanted, stateDeadline).catch(() => false)) {
-          if (demand <= target) demand = 0
-          init.tell({ type: 'settled', term: fence.term, number: target })
-        } else await sleep(coverEvery)
-      }
-    } finally {
-      covering = false
-    }
-  }
-
   function sleep(ms: number): Promise<void> {
     return new Promise((resolve) => world.setTimer(ms, resolve))
   }
@@ -538,10 +549,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     open,
     append,
     discharge,
-    hurry() {
-      demand = appended
-      if (storedTo >= demand) void lookForCover()
-    },
+    hurry: () => settling.want(appended),
     stillOwns,
     async close(deadlineMs) {
       if (!over && (committing || queue.length > 0))

@@ -225,7 +225,7 @@ export function createReader(init: ReaderInit): StartingReader {
     out.flush()
     tick()
     const go = () => release(held.opening)
-    if (start.fresh) out.settled().then(go, fail)
+    if (start.fresh) out.stored().then(go, fail)
     else go()
   }
 

@@ -206,7 +206,7 @@ async function open(
     // And so is a new epoch: the same entries must not come again under another.
     const stored = confirmedState?.lanes
     const fresh = lanes.some(({ stream, out: { spec } }) => stored?.get(stream)?.epoch !== spec.epoch)
-    if (fresh) await out.settled()
+    if (fresh) await out.stored()
     if (over()) return
     started = true
     loop.next()

@@ -140,6 +140,7 @@ export function createRecording(): Recording {
         return !dirty && confirmed === appended
       },
       settled: async () => {},
+      stored: async () => {},
       lossWindow(_lane, window) {
         recording.windows.push(window)
       },

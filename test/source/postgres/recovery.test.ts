@@ -58,7 +58,7 @@ describe('confirming', () => {
     await here.preflight(config)
     const recording = createRecording()
     let stored: () => void = () => {}
-    recording.out.settled = () => new Promise((resolve) => (stored = resolve))
+    recording.out.stored = () => new Promise((resolve) => (stored = resolve))
     const reader = await openReader(config, recording, {})
     await until(() => recording.states.length > 0, 'a first state', recording)
     await here.db.query('INSERT INTO a2 VALUES (1)')

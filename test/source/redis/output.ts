@@ -175,6 +175,7 @@ export async function openHarness(config: RedisStreamsSourceDefinition, options:
       return confirmed === flushes.length
     },
     settled: async () => flush(),
+    stored: async () => flush(),
     lossWindow: (_, window) => windows.push(window),
   }
   reader = await redisStreamsSource.open(config, {
