@@ -139,6 +139,7 @@ async function openStore(context: ActorContext<ControlMessage>, args: ControlArg
       })
       const kv = await openNatsKv({
         connection: link.connection,
+        inbox: link.inbox,
         world,
         pipeline,
         replicas: args.replicas,

@@ -12,8 +12,6 @@ export interface KvEntry {
 }
 
 export interface KvPort {
-  /** Writes whatever there is. Gives the revision. */
-  put(key: string, value: Uint8Array): Promise<number>
   /** Null where the key exists. */
   create(key: string, value: Uint8Array): Promise<number | null>
   /** Null where the revision is not the last one. */

@@ -159,7 +159,6 @@ export function createModelKv(world: SimulatedWorld): ModelKv {
     port(gate) {
       const port: KvPort & { lagMs: number } = {
         lagMs: 0,
-        put: (key, value) => request(gate, () => set(key, value)),
         create: (key, value) => request(gate, () => (current(key) === 0 ? set(key, value) : null)),
         update: (key, value, over) =>
           request(gate, () => (entries.get(key)?.revision === over ? set(key, value) : null)),
