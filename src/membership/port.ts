@@ -41,8 +41,11 @@ export function partitionResource(scope: string, partition: number): Resource {
 
 /** What a node runs of its resources. Implemented over supervisors by units.ts, and by the simulation. */
 export interface Units {
-  /** Starts it: connects, seals, goes on from the checkpoint. Resolves when it runs; rejects when it cannot. */
-  start(resource: Resource): Promise<void>
+  /**
+   * Starts it: connects, seals, goes on from the checkpoint. Resolves when it runs; rejects when it cannot. `ended` is
+   * called, once, when it ends later without having been asked to.
+   */
+  start(resource: Resource, ended: (error: Error) => void): Promise<void>
   /** Front to back: stops reading, finishes what it can within `deadlineMs`, writes its last checkpoint, ends. Never rejects. */
   stop(resource: Resource, deadlineMs: number): Promise<void>
   /** Proof of life: its thread answers. False also where it is restarting. Never rejects. */

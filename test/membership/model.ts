@@ -211,6 +211,8 @@ export interface ModelUnits extends Units {
   readonly mute: Set<Resource>
   readonly starts: number
   readonly stops: number
+  /** Ends what runs, unasked. */
+  end(resource: Resource, error: Error): void
 }
 
 export function createModelUnits(world: SimulatedWorld, gate: Gate): ModelUnits {
@@ -218,6 +220,7 @@ export function createModelUnits(world: SimulatedWorld, gate: Gate): ModelUnits 
   const runs = new Map<Resource, number>()
   const broken = new Set<Resource>()
   const mute = new Set<Resource>()
+  const told = new Map<Resource, (error: Error) => void>()
   let starts = 0
   let stops = 0
   const later = <T>(ms: number, value: () => T): Promise<T> =>
@@ -242,16 +245,25 @@ export function createModelUnits(world: SimulatedWorld, gate: Gate): ModelUnits 
     get stops() {
       return stops
     },
-    start(resource) {
+    start(resource, ended) {
       const run = (runs.get(resource) ?? 0) + 1
       runs.set(resource, run)
       starts++
       return later(5 + world.random() * 60, () => {
         if (broken.has(resource)) throw new Error(`${resource} cannot be started here`)
-        if (runs.get(resource) === run) running.add(resource)
+        if (runs.get(resource) !== run) return
+        running.add(resource)
+        told.set(resource, ended)
       })
     },
+    end(resource, error) {
+      if (!running.delete(resource)) return
+      const ended = told.get(resource)
+      told.delete(resource)
+      gate.pass(() => ended?.(error))
+    },
     stop(resource) {
+      told.delete(resource)
       runs.set(resource, (runs.get(resource) ?? 0) + 1)
       stops++
       return later(5 + world.random() * 80, () => {

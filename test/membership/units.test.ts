@@ -17,7 +17,8 @@ async function node(units: Record<string, UnitArgs>, startDeadline = 5_000) {
     start: (resource: string) => ref.ask({ do: 'start', resource }, 10_000),
     stop: (resource: string, deadlineMs = 5_000) => ref.ask({ do: 'stop', resource, deadlineMs }, 10_000),
     alive: (resource: string) => ref.ask({ do: 'alive', resource }, 10_000),
-    unit: (resource: string): Ref<UnitMessage> => system.ref(`/node/units/${resource}`),
+    ended: () => ref.ask<readonly string[]>({ do: 'ended' }, 10_000),
+    unit: (resource: string): Ref<UnitMessage> => system.ref(`/node/units/${resource}/log`),
     async children(): Promise<string[]> {
       const [root] = await system.tree()
       return root!.children.find(({ id }) => id === 'units')!.children.map(({ id }) => id)
@@ -89,6 +90,25 @@ test('who answers false, or is being restarted, gives no proof of life', async (
   expect(await alive('reader.db')).toBe(false)
   unit('reader.db').tell({ type: 'crash' })
   await until(() => alive('reader.db').then((yes) => yes === true))
+})
+
+test('the end of a unit that was not asked to end is told with its reason, each time; that of a stopped one is not', async () => {
+  const { start, stop, unit, children, ended } = await node({ 'reader.db': {}, 'part.key.1': {} })
+  await start('part.key.1')
+  await start('reader.db')
+  for (let times = 1; times <= 2; times++) {
+    unit('reader.db').tell({ type: 'fence' })
+    await until(async () => (await ended()).length === times)
+    expect((await ended()).at(-1)).toMatch(/^reader.db: .*another has sealed/)
+    await until(async () => !(await children()).includes('reader.db'))
+    await start('reader.db')
+  }
+  // Its own supervisor starts it again.
+  unit('reader.db').tell({ type: 'crash' })
+  await stop('part.key.1')
+  await stop('reader.db')
+  await start('reader.db')
+  expect(await ended()).toHaveLength(2)
 })
 
 test('a resource without a plan cannot be started', async () => {

@@ -51,6 +51,7 @@ export function startOwner(init: OwnerUnitInit): Unit {
   const { port, busy } = watched(init.stream)
   const workers = new Map<string, Worker>()
   let over = false
+  let failure: TroupeError | null = null
   let closing = false
   let opened = false
   let slowness = 1
@@ -58,6 +59,7 @@ export function startOwner(init: OwnerUnitInit): Unit {
   function end(error: Error | null): void {
     if (over) return
     over = true
+    failure = error instanceof TroupeError ? error : null
     for (const worker of workers.values()) worker.stop()
     void log.close(0)
     init.ended(error)
@@ -110,6 +112,9 @@ export function startOwner(init: OwnerUnitInit): Unit {
     owner: init.owner,
     get over() {
       return over || life.dead
+    },
+    get failure() {
+      return failure
     },
     state() {
       if (closing) return 'handing-over'
