@@ -192,7 +192,7 @@ export function createControl(init: ControlInit): Control {
     } else if (action.type === 'stop') {
       const { run } = action
       void units
-        .stop(resource, action.deadlineMs)
+        .stop(resource, action.deadlineMs, () => perform({ type: 'closed', resource, run }))
         .catch((error) => log.error({ node, resource, error }, 'a unit did not stop in order'))
         .then(() => perform({ type: 'stopped', resource, run }))
     } else {

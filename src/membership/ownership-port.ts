@@ -51,6 +51,8 @@ export type Outcome =
   | { readonly type: 'started'; readonly resource: Resource; readonly run: number }
   | { readonly type: 'start-failed'; readonly resource: Resource; readonly run: number; readonly error: Error }
   | { readonly type: 'ended'; readonly resource: Resource; readonly run: number; readonly error: Error }
+  /** It is being stopped: all that it did is stored, and it does nothing more. */
+  | { readonly type: 'closed'; readonly resource: Resource; readonly run: number }
   | { readonly type: 'stopped'; readonly resource: Resource; readonly run: number }
   | {
       readonly type: 'proof'

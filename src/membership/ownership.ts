@@ -4,7 +4,8 @@
  *
  * - A lease that nobody holds is acquired, then the unit is started; a unit that runs has its lease, or is about to be
  *   stopped, or the store has lost the lease and it is being acquired again under the running unit.
- * - When another is to have it: stop the unit, then release the lease to that other.
+ * - When another is to have it: stop the unit, then release the lease to that other; where all that it did is stored
+ *   before it is taken down, as soon as that is so.
  * - When another has it: stop the unit at once.
  * - What cannot be started, or ends, is tried again with back-off, and its lease is given up after `giveUp` ms if another
  *   node can try; so is the lease of a unit that gives no proof of life. One that was fenced rests for a lease: whoever
@@ -45,6 +46,8 @@ interface Slot {
   ranWell: boolean
   /** To be given up. */
   failed: boolean
+  /** The unit is being stopped, and all that it did is stored. */
+  closed: boolean
   /** The unit is being stopped because it failed, not because another is to have it. */
   stoppingFailed: boolean
   missed: number
@@ -100,6 +103,7 @@ export function createOwnership(
 
   function stop(slot: Slot, deadlineMs: number): UnitState {
     const rests = slot.unit === 'resting'
+    slot.closed = false
     slot.unit = rests ? 'none' : 'stopping'
     if (!rests) actions.push({ type: 'stop', resource: slot.resource, run: slot.run, deadlineMs })
     return slot.unit
@@ -136,7 +140,11 @@ export function createOwnership(
     watchUnit(slot, input)
     const to = input.desired.get(resource)?.node ?? null
     const wanted = to === self.node && !slot.failed
-    if (slot.unit === 'stopping') return
+    const mayWrite = slot.writing === undefined && now >= slot.quietUntil
+    if (slot.unit === 'stopping') {
+      if (slot.closed && mine && !wanted && mayWrite) release(slot, view, to, input)
+      return
+    }
     if (slot.unit !== 'none' && !mine && (!wanted || takenOver(slot, view))) {
       if (planted.includes('ignore-leases') && ignores(slot, view, input)) return
       if (takenOver(slot, view)) tell({ type: 'taken', resource, by: view.record?.node ?? null })
@@ -148,7 +156,7 @@ export function createOwnership(
       if (isSilent(slot, now, settings.lease)) slot.failed = true
       if (stop(slot, input.stopDeadline) === 'stopping') return
     }
-    if (slot.writing !== undefined || now < slot.quietUntil) return
+    if (!mayWrite) return
     if (!mine) {
       if (wanted && view.state !== 'held' && view.state !== 'foreign') acquire(slot, view, now)
     } else if (!wanted) release(slot, view, to, input)
@@ -329,6 +337,7 @@ export function createOwnership(
       if (outcome.type === 'written') written(slot, outcome.revision, at.now)
       else if (outcome.type === 'unknown') unknown(slot, at.now)
       else if (outcome.run !== slot.run) return actions
+      else if (outcome.type === 'closed') slot.closed = slot.unit === 'stopping'
       else if (outcome.type === 'stopped') {
         if (slot.unit === 'stopping') stopped(slot, at)
       } else if (outcome.type === 'ended') ended(slot, outcome.error, at)
@@ -404,6 +413,7 @@ function newSlot(resource: Resource): Slot {
     restUntil: 0,
     ranWell: false,
     failed: false,
+    closed: false,
     stoppingFailed: false,
     missed: 0,
     missedSince: 0,

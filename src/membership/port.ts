@@ -46,8 +46,12 @@ export interface Units {
    * called, once, when it ends later without having been asked to.
    */
   start(resource: Resource, ended: (error: Error) => void): Promise<void>
-  /** Front to back: stops reading, finishes what it can within `deadlineMs`, writes its last checkpoint, ends. Never rejects. */
-  stop(resource: Resource, deadlineMs: number): Promise<void>
+  /**
+   * Front to back: stops reading, finishes what it can within `deadlineMs`, writes its last checkpoint, ends. `closed` is
+   * called before that where it is known earlier that all it did is stored and it does nothing more: another may then
+   * begin while this one is taken down. Never rejects.
+   */
+  stop(resource: Resource, deadlineMs: number, closed: () => void): Promise<void>
   /** Proof of life: its thread answers. False also where it is restarting. Never rejects. */
   alive(resource: Resource, deadlineMs: number): Promise<boolean>
 }

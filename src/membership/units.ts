@@ -16,9 +16,12 @@ export interface UnitPlan {
   /** Path of the supervisor under which it runs. */
   readonly supervisor: string
   readonly spec: ChildSpec
-  /** Path of the actor that answers `{ type: 'alive' }`: anything but `false` is a proof of life. */
+  /** Path of the actor that answers `{ type: 'alive' }`: anything but `false` is a proof of life, `false` is for good. */
   readonly probe: string
-  /** Ask the probe to `close` before the unit is stopped: to finish what it has, and to write its last checkpoint. */
+  /**
+   * Ask the probe to `close` before the unit is stopped: to finish what it has, and to write its last checkpoint. The answer
+   * is `true` where all of it is finished and stored. From then on it is no longer alive.
+   */
   readonly closes?: boolean
 }
 
@@ -60,6 +63,10 @@ export function createUnits(init: UnitsInit): SupervisedUnits {
 
   const refOf = (plan: UnitPlan): Ref => context.ref(`${plan.supervisor}/${plan.spec.id}`)
 
+  function takeBack(plan: UnitPlan): void {
+    context.ref<SupervisorMessage>(plan.supervisor).tell({ type: 'stop-child', id: plan.spec.id })
+  }
+
   /** One that has ended already is told too. */
   function follow(resource: Resource, plan: UnitPlan, ended: (error: Error) => void): void {
     const ref = refOf(plan)
@@ -73,15 +80,13 @@ export function createUnits(init: UnitsInit): SupervisedUnits {
     context.unwatch(ref)
   }
 
-  async function alive(resource: Resource, deadlineMs: number): Promise<boolean> {
-    const plan = plans.get(resource)
-    if (plan === undefined) return false
+  async function probe(plan: UnitPlan, deadlineMs: number): Promise<'alive' | 'over' | 'silent'> {
+    const paused = init.paused?.()
+    const question: AliveMessage = { type: 'alive', ...(paused === undefined ? {} : { paused }) }
     try {
-      const paused = init.paused?.()
-      const question: AliveMessage = { type: 'alive', ...(paused === undefined ? {} : { paused }) }
-      return (await context.ref<AliveMessage>(plan.probe).ask(question, deadlineMs)) !== false
+      return (await context.ref<AliveMessage>(plan.probe).ask(question, deadlineMs)) === false ? 'over' : 'alive'
     } catch {
-      return false
+      return 'silent'
     }
   }
 
@@ -93,18 +98,20 @@ export function createUnits(init: UnitsInit): SupervisedUnits {
         await ask(plan, { type: 'start-child', spec: plan.spec }, startDeadline)
       } catch (error) {
         if (codeOf(error) === 'child-exists') {
-          if (!(await alive(resource, PROBE_MS))) throw unitBusy(resource)
+          const found = await probe(plan, PROBE_MS)
+          // Whoever closed it has not come to stop it.
+          if (found === 'over') takeBack(plan)
+          if (found !== 'alive') throw unitBusy(resource)
           follow(resource, plan, ended)
           return
         }
         // It may start yet, after its lease has gone to somebody else.
-        if (codeOf(error) === 'ask-timeout')
-          context.ref<SupervisorMessage>(plan.supervisor).tell({ type: 'stop-child', id: plan.spec.id })
+        if (codeOf(error) === 'ask-timeout') takeBack(plan)
         throw error
       }
       follow(resource, plan, ended)
     },
-    async stop(resource, deadlineMs) {
+    async stop(resource, deadlineMs, closed) {
       const plan = plans.get(resource)
       if (plan === undefined) return
       leave(plan)
@@ -113,7 +120,10 @@ export function createUnits(init: UnitsInit): SupervisedUnits {
         await context
           .ref<CloseMessage>(plan.probe)
           .ask({ type: 'close', deadlineMs: deadlineMs / 2 }, deadlineMs)
-          .catch(() => {})
+          .then(
+            (clean) => clean === true && closed(),
+            () => {},
+          )
       try {
         await ask(plan, { type: 'stop-child', id: plan.spec.id }, Math.max(1, until - world.monotonic()))
       } catch (error) {
@@ -122,7 +132,10 @@ export function createUnits(init: UnitsInit): SupervisedUnits {
         context.log.warn({ resource, error: messageOf(error) }, `${resource} was still stopping at its deadline`)
       }
     },
-    alive,
+    async alive(resource, deadlineMs) {
+      const plan = plans.get(resource)
+      return plan !== undefined && (await probe(plan, deadlineMs)) === 'alive'
+    },
     down({ path, reason }) {
       const ended = followed.get(path)
       followed.delete(path)

@@ -12,7 +12,10 @@ import { consumerStub, heard, type StubMessage } from './consumer-stub.js'
 import { linkTo, server, silent } from './nats-harness.js'
 import { names, settle, write } from './shop-log.js'
 
-test('an owner that is asked to close hears that what it gave out is finished, stores that, and does not wait for its deadline', async () => {
+const at = { set: 'key', partition: 0 }
+
+/** An owner that has given out one frame. */
+async function owner() {
   const nats = await server({ syncInterval: 'always' })
   const link = await linkTo(nats.url)
   await provisionStream(link, names, { maxBytes: 256 * 1024 * 1024, provision: true, log: silent })
@@ -22,7 +25,6 @@ test('an owner that is asked to close hears that what it gave out is finished, s
   const system = createSystem({ world: realWorld, log: silent })
   onTestFinished(() => system.stop(10_000))
   heard.length = 0
-  const at = { set: 'key', partition: 0 }
   await system.start(
     childOf(supervisor, {
       id: 'root',
@@ -53,7 +55,11 @@ test('an owner that is asked to close hears that what it gave out is finished, s
   log.tell({ type: 'attach', ...at, owner: '/root/stub', token: 1, processors: ['a'] })
   await settle(() => expect(heard.flatMap((one) => ('frames' in one ? one.frames : []))).toHaveLength(1))
   const session = heard.flatMap((one) => (one.type === 'attached' ? [one.session] : []))[0]!
+  return { stream, log, stub, session }
+}
 
+test('an owner that is asked to close hears that what it gave out is finished, stores that, says that nothing is left, and does not wait for its deadline', async () => {
+  const { stream, log, stub, session } = await owner()
   const closed = log.ask({ type: 'close', deadlineMs: 600_000 }, 30_000)
   const message = { type: 'finished', ...at, processor: 'a', sequence: 1, session } as const
   stub.tell({ type: 'tell-log', log: '/root/log', message })
@@ -61,4 +67,11 @@ test('an owner that is asked to close hears that what it gave out is finished, s
   const subject = names.processor('a', 'key', 0)
   const stored = await stream.last(subject, 5_000)
   expect(decodeProcessor(stored!.payload, subject).sequence).toBeGreaterThan(0)
+}, 60_000)
+
+test('an owner that closes while a processor is still at work says so, and lives no more', async () => {
+  const { log } = await owner()
+  expect(await log.ask({ type: 'alive' }, 5_000)).toBe(true)
+  expect(await log.ask({ type: 'close', deadlineMs: 10 }, 30_000)).toBe(false)
+  expect(await log.ask({ type: 'alive' }, 5_000)).toBe(false)
 }, 60_000)

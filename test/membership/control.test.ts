@@ -94,6 +94,26 @@ test('a planned handoff takes less than half a second from the decision until th
   }
 })
 
+test('what is closed with nothing left is handed over while it is taken down, and what is not is handed over after that', async () => {
+  for (const clean of [true, false]) {
+    const { world, nodes, add, settled } = cluster(25, ['a', 'b'])
+    await settled(60_000)
+    for (const { units } of nodes) Object.assign(units, { clean, takeDownMs: 20_000 })
+    const c = add('c')
+    let early = 0
+    const received = (): boolean => {
+      const mine = ofType(c, 'running')
+      const stopping = nodes.slice(0, 2).flatMap(({ control }) => control.view().units)
+      for (const { resource } of mine)
+        if (stopping.some((unit) => unit.resource === resource && unit.unit === 'stopping')) early++
+      return mine.length >= 4
+    }
+    expect(await passes(world, 300_000, received)).toBe(true)
+    expect(early > 0).toBe(clean)
+    expect(await settled(60_000)).toBe(true)
+  }
+})
+
 test('a paused node that wakes finds its leases taken and stops at once; meanwhile each resource has a taker', async () => {
   const { world, nodes, settled, held } = cluster(4, ['a', 'b', 'c'])
   await settled(60_000)

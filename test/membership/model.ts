@@ -211,6 +211,9 @@ export interface ModelUnits extends Units {
   readonly mute: Set<Resource>
   readonly starts: number
   readonly stops: number
+  /** ms that taking down takes once a unit is closed; and whether closing leaves nothing. */
+  takeDownMs: number
+  clean: boolean
   /** Ends what runs, unasked. */
   end(resource: Resource, error: Error): void
 }
@@ -262,13 +265,16 @@ export function createModelUnits(world: SimulatedWorld, gate: Gate): ModelUnits 
       told.delete(resource)
       gate.pass(() => ended?.(error))
     },
-    stop(resource) {
+    takeDownMs: 10,
+    clean: true,
+    stop(resource, _, closed) {
       told.delete(resource)
       runs.set(resource, (runs.get(resource) ?? 0) + 1)
       stops++
-      return later(5 + world.random() * 80, () => {
+      return later(5 + world.random() * 70, () => {
         running.delete(resource)
-      })
+        if (this.clean) closed()
+      }).then(() => later(world.random() * this.takeDownMs, () => {}))
     },
     alive: (resource) => later(1 + world.random() * 20, () => running.has(resource) && !mute.has(resource)),
   }

@@ -11,8 +11,9 @@ export interface UnitArgs {
   readonly startMs?: number
   readonly stopMs?: number
   readonly failStart?: boolean
-  /** ms until `close` is answered. */
+  /** ms until `close` is answered, and the answer. */
   readonly closeMs?: number
+  readonly clean?: boolean
 }
 
 export type UnitMessage =
@@ -34,7 +35,8 @@ export const unit = defineActor<UnitArgs, UnitMessage>(
         if (message.type === 'crash') throw new Error('asked to crash')
         if (message.type === 'fence')
           context.exit(new TroupeError({ code: 'fenced', message: 'another has sealed', permanent: true }))
-        if (message.type === 'close') return later(pause(args.closeMs ?? 0).then(() => 'closed'))
+        if (message.type === 'close') mute = true
+        if (message.type === 'close') return later(pause(args.closeMs ?? 0).then(() => args.clean ?? true))
         if (message.type === 'mute') mute = true
         return !mute
       },
@@ -48,6 +50,8 @@ export type HolderMessage =
   | { readonly do: 'alive'; readonly resource: Resource }
   /** What ended without having been asked to. */
   | { readonly do: 'ended' }
+  /** What had nothing left when it was stopped. */
+  | { readonly do: 'closed' }
   | { readonly do: 'stop'; readonly resource: Resource; readonly deadlineMs: number }
 
 export interface HolderArgs {
@@ -79,9 +83,11 @@ export const holder = defineActor<HolderArgs, HolderMessage>(
     )
     const units = createUnits({ context, plans, startDeadline: args.startDeadline })
     const ended: string[] = []
+    const closed: Resource[] = []
     return {
       receive(message) {
         if (message.do === 'ended') return [...ended]
+        if (message.do === 'closed') return [...closed]
         if (message.do === 'start') {
           const { resource } = message
           return later(
@@ -89,7 +95,8 @@ export const holder = defineActor<HolderArgs, HolderMessage>(
           )
         }
         if (message.do === 'alive') return later(units.alive(message.resource, 200))
-        return later(units.stop(message.resource, message.deadlineMs).then(() => 'stopped'))
+        const { resource } = message
+        return later(units.stop(resource, message.deadlineMs, () => closed.push(resource)).then(() => 'stopped'))
       },
       down: (down) => units.down(down),
     }

@@ -89,12 +89,14 @@ export function createGovernor(init: GovernorInit): Governor {
           look(80)
         })
       },
-      async stop(resource, deadlineMs) {
+      async stop(resource, deadlineMs, closed) {
         wanted.delete(resource)
         const unit = running.get(resource)
         running.delete(resource)
         if (unit === undefined || unit.over) return
-        await unit.close(deadlineMs)
+        if (await unit.close(deadlineMs)) closed()
+        // Its actors are taken down one after the other.
+        await new Promise<void>((resolve) => void life.world.setTimer(world.random() * 200, resolve))
         if (!unit.over) unit.kill()
       },
       alive: async (resource) => runs(resource),

@@ -6,6 +6,7 @@ import { readFrameHeader } from '../../../src/event/open.js'
 import { comparePositions, type Position } from '../../../src/event/position.js'
 import type { StreamNames } from '../../../src/log/jetstream/names.js'
 import { createPartitionLog, type PartitionLog } from '../../../src/log/jetstream/partition.js'
+import { nothingLeft } from '../../../src/log/jetstream/partition-actor.js'
 import type { StreamPort } from '../../../src/log/jetstream/port.js'
 import type { DeliveredFrame } from '../../../src/log/log.js'
 import { afterFrame, placeFrame } from '../../../src/partition/progress.js'
@@ -124,10 +125,12 @@ export function startOwner(init: OwnerUnitInit): Unit {
       return 'idle'
     },
     async close(deadlineMs) {
-      if (over || closing) return
+      if (over || closing) return false
       closing = true
       await log.close(deadlineMs)
+      const clean = nothingLeft(log.figures())
       end(null)
+      return clean
     },
     kill: () => end(new Error('killed')),
     hurry: () => void log.checkpoint(),

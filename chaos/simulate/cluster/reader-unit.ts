@@ -141,12 +141,13 @@ export function startReader(init: ReaderUnitInit): Unit {
     },
     state: () => (closing ? 'handing-over' : opened === null ? 'sealing' : busy() ? 'storing' : 'idle'),
     async close(deadlineMs) {
-      if (over || closing) return
+      if (over || closing) return false
       closing = true
       await reader?.stop()
       router?.quiesce()
       await writer.close(deadlineMs)
       end(null)
+      return false
     },
     kill: () => end(new Error('killed')),
     hurry() {},

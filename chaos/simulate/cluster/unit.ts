@@ -15,8 +15,8 @@ export interface Unit {
   /** Why it ended; null: it has not, or was closed or killed. */
   readonly failure: TroupeError | null
   state(): UnitState
-  /** Front to back, within the deadline; then it is over. */
-  close(deadlineMs: number): Promise<void>
+  /** Front to back, within the deadline; then it is over. True where it is known that nothing is left. */
+  close(deadlineMs: number): Promise<boolean>
   /** At once, as the death of its actor. */
   kill(): void
   /** The owners' checkpoints are wanted now. */
