@@ -16,7 +16,7 @@ export interface UnitPlan {
   /** Path of the supervisor under which it runs. */
   readonly supervisor: string
   readonly spec: ChildSpec
-  /** Path of the actor that answers `{ type: 'alive' }`: anything but `false` is a proof of life, `false` is for good. */
+  /** Path of the actor that answers `{ type: 'alive' }`: anything but `false` is a proof of life; with `false` the unit is to be started anew. */
   readonly probe: string
   /**
    * Ask the probe to `close` before the unit is stopped: to finish what it has, and to write its last checkpoint. The answer
@@ -99,7 +99,7 @@ export function createUnits(init: UnitsInit): SupervisedUnits {
       } catch (error) {
         if (codeOf(error) === 'child-exists') {
           const found = await probe(plan, PROBE_MS)
-          // Whoever closed it has not come to stop it.
+          // Whoever found that before us, or closed it, has not come to stop it.
           if (found === 'over') takeBack(plan)
           if (found !== 'alive') throw unitBusy(resource)
           follow(resource, plan, ended)
