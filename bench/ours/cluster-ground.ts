@@ -36,9 +36,16 @@ export function openLink(servers: string): Promise<NatsLink> {
 
 /** Makes the bucket, paused: nobody begins before `resume`. */
 export async function pausedBucket(link: NatsLink, pipeline: string) {
-  const init = { connection: link.connection, world: realWorld, pipeline, replicas: 3, provision: true }
+  const init = {
+    connection: link.connection,
+    inbox: link.inbox,
+    world: realWorld,
+    pipeline,
+    replicas: 3,
+    provision: true,
+  }
   const kv = await openNatsKv(init)
-  await kv.put(keys.pausePipeline, Buffer.from('until both nodes have joined'))
+  await kv.create(keys.pausePipeline, Buffer.from('until both nodes have joined'))
   return {
     async resume() {
       const order = await kv.get(keys.pausePipeline)

@@ -53,13 +53,14 @@ export const control = defineActor<ControlArgs, ControlMessage>(
     const { link, kv } = await openStore(context, args)
     let paused: readonly string[] = []
     const refusals = createRefusals()
+    const units = createUnits({
+      context,
+      plans: new Map(args.units.map((plan) => [plan.resource, plan])),
+      paused: () => paused,
+    })
     const machine = createControl({
       kv,
-      units: createUnits({
-        context,
-        plans: new Map(args.units.map((plan) => [plan.resource, plan])),
-        paused: () => paused,
-      }),
+      units,
       world,
       log,
       node,
@@ -101,6 +102,7 @@ export const control = defineActor<ControlArgs, ControlMessage>(
             return
         }
       },
+      down: (down) => units.down(down),
       async stop(reason) {
         if (reason.kind === 'shutdown') await machine.leave(args.leaveWithin)
         else machine.halt()
@@ -139,6 +141,7 @@ async function openStore(context: ActorContext<ControlMessage>, args: ControlArg
       })
       const kv = await openNatsKv({
         connection: link.connection,
+        inbox: link.inbox,
         world,
         pipeline,
         replicas: args.replicas,

@@ -5,6 +5,7 @@
  * looks at everything anew; so a change that was missed costs a tenth of a lease. A store that fails or is slow is
  * logged and tried again, and stops no unit. All waits on it are bounded.
  */
+import { toError } from '../actor/failure.js'
 import { TroupeError } from '../world/error.js'
 import type { Timer } from '../world/world.js'
 import { type Assignment, type AssignmentInput, assign } from './assignment.js'
@@ -183,14 +184,15 @@ export function createControl(init: ControlInit): Control {
     const { resource } = action
     if (action.type === 'start') {
       const { run } = action
-      units.start(resource).then(
+      const ended = (error: Error): void => perform({ type: 'ended', resource, run, error })
+      units.start(resource, ended).then(
         () => perform({ type: 'started', resource, run }),
         (error) => perform({ type: 'start-failed', resource, run, error: toError(error) }),
       )
     } else if (action.type === 'stop') {
       const { run } = action
       void units
-        .stop(resource, action.deadlineMs)
+        .stop(resource, action.deadlineMs, () => perform({ type: 'closed', resource, run }))
         .catch((error) => log.error({ node, resource, error }, 'a unit did not stop in order'))
         .then(() => perform({ type: 'stopped', resource, run }))
     } else {
@@ -385,8 +387,4 @@ export function createControl(init: ControlInit): Control {
   function lineOf(resource: string, now: number): ReturnType<typeof leaseLine> {
     return leaseLine(resource, ownership.believed(resource, observer.lease(resource, now), now), assignment)
   }
-}
-
-function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown))
 }

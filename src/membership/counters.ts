@@ -60,6 +60,7 @@ export function createCounting(): Counting {
         case 'given-up':
           sums.givenUp++
           return
+        case 'ended':
         case 'silent':
           return
       }

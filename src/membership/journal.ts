@@ -33,6 +33,7 @@ function levelOf(event: ControlEvent): 'debug' | 'info' | 'warn' | 'error' {
     case 'member-lost':
     case 'taken':
     case 'start-failed':
+    case 'ended':
     case 'silent':
     case 'given-up':
     case 'heartbeat-late':
@@ -59,6 +60,8 @@ function textOf(event: ControlEvent): string {
       return `the ${event.write} of ${event.resource} came too late`
     case 'start-failed':
       return `${event.resource} could not be started (attempt ${event.attempt}): ${event.error.message}`
+    case 'ended':
+      return `${event.resource} has ended here, and is started again: ${event.error.message}`
     case 'silent':
       return `${event.resource} gave no proof of life for ${Math.round(event.ms)} ms: restarting it`
     case 'given-up':

@@ -15,6 +15,8 @@ import type { KvPort } from './port.js'
 
 export interface NatsKvInit {
   readonly connection: NatsConnection
+  /** A subject below which nobody else receives, another at each call; `inbox` of the link. */
+  readonly inbox: () => string
   readonly world: World
   readonly pipeline: string
   /** Of a bucket that has to be created; 3 in a cluster of three servers. */
@@ -25,8 +27,6 @@ export interface NatsKvInit {
   readonly deadline?: number
   /** ms of silence of the watch after which it begins anew; the server breaks the silence four times as often. Default 2,000. */
   readonly silence?: number
-  /** The connection's own, where it has one. */
-  readonly inboxPrefix?: string
 }
 
 const WRONG_LAST_SEQUENCE = 10_071
@@ -77,7 +77,6 @@ export async function openNatsKv(init: NatsKvInit): Promise<KvPort> {
   }
 
   return {
-    put: (key, value) => bounded(`put ${key}`, kv.put(key, value)),
     create: (key, value) =>
       bounded(
         `create ${key}`,
@@ -108,8 +107,8 @@ export async function openNatsKv(init: NatsKvInit): Promise<KvPort> {
     },
     watch(options) {
       const silence = init.silence ?? 2_000
-      const { inboxPrefix } = init
-      return watchBucket({ connection, manager, world, bucket, stream, deadline, silence, inboxPrefix }, options)
+      const { inbox } = init
+      return watchBucket({ connection, manager, world, bucket, stream, deadline, silence, inbox }, options)
     },
   }
 }

@@ -7,7 +7,8 @@
  * The client library's own watch would be told of a dead consumer after ten seconds; a lease has three.
  */
 import { AckPolicy, DeliverPolicy, type JetStreamManager } from '@nats-io/jetstream'
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node'
+import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
+import { deliveryOf } from '../wire/nats/delivery.js'
 import type { Timer, World } from '../world/world.js'
 import { within } from './deadline.js'
 import type { KvEntry, KvPort } from './port.js'
@@ -22,7 +23,7 @@ interface WatchInit {
   readonly stream: string
   readonly deadline: number
   readonly silence: number
-  readonly inboxPrefix: string | undefined
+  readonly inbox: () => string
 }
 
 type WatchOptions = Parameters<KvPort['watch']>[0]
@@ -58,9 +59,10 @@ export function watchBucket(init: WatchInit, options: WatchOptions): { stop(): v
   }
 
   function attempt(): void {
-    const inbox = createInbox(init.inboxPrefix)
+    const inbox = init.inbox()
     const mine: Round = {
-      name: `troupe_${inbox.slice(inbox.lastIndexOf('.') + 1)}`,
+      // An inbox of its own is as good as a random name.
+      name: `troupe_${inbox.split('.').slice(-2).join('_')}`,
       delivered: 0,
       complete: false,
       seen: new Set(),
@@ -124,8 +126,8 @@ export function watchBucket(init: WatchInit, options: WatchOptions): { stop(): v
       again()
       return
     }
-    const delivery = deliveryOf(message)
-    if (delivery === undefined || delivery.consumer !== mine.delivered + 1) {
+    const delivery = deliveryOf(message.reply)
+    if (delivery === null || delivery.consumerSequence !== mine.delivered + 1) {
       again()
       return
     }
@@ -134,7 +136,7 @@ export function watchBucket(init: WatchInit, options: WatchOptions): { stop(): v
     const operation = message.headers?.get('KV-Operation') ?? ''
     const value = operation === 'DEL' || operation === 'PURGE' ? null : message.data
     if (!mine.complete) mine.seen.add(key)
-    tell({ key, value, revision: delivery.stream })
+    tell({ key, value, revision: delivery.streamSequence })
     if (!mine.complete && delivery.pending === 0) complete(mine)
   }
 
@@ -182,12 +184,4 @@ export function watchBucket(init: WatchInit, options: WatchOptions): { stop(): v
 
   begin()
   return { stop: over }
-}
-
-/** Of `$JS.ACK.<domain>.<account>.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>` (or without the first two). */
-function deliveryOf(message: Msg): { stream: number; consumer: number; pending: number } | undefined {
-  const parts = (message.reply ?? '').split('.')
-  if (parts[0] !== '$JS' || parts[1] !== 'ACK' || parts.length < 9) return undefined
-  const at = parts.length >= 11 ? 7 : 5
-  return { stream: Number(parts[at]), consumer: Number(parts[at + 1]), pending: Number(parts[at + 3]) }
 }

@@ -4,7 +4,7 @@ import type { LeaseRecord } from './lease.js'
 import type { LeaseView } from './observer.js'
 import type { Resource } from './port.js'
 
-/** `resting`: it could not be started, and is tried again later. */
+/** `resting`: it could not be started, or has ended, and is tried again later. */
 export type UnitState = 'none' | 'starting' | 'running' | 'resting' | 'stopping'
 
 export type How =
@@ -26,6 +26,8 @@ export type OwnershipEvent =
   | { readonly type: 'taken'; readonly resource: Resource; readonly by: string | null }
   | { readonly type: 'refused'; readonly resource: Resource; readonly write: 'acquire' | 'release' }
   | { readonly type: 'start-failed'; readonly resource: Resource; readonly attempt: number; readonly error: Error }
+  /** It ran, and has ended without having been asked to. */
+  | { readonly type: 'ended'; readonly resource: Resource; readonly error: Error }
   | { readonly type: 'silent'; readonly resource: Resource; readonly ms: number }
   | { readonly type: 'given-up'; readonly resource: Resource; readonly why: string }
 
@@ -48,6 +50,9 @@ export type Outcome =
   | { readonly type: 'unknown'; readonly resource: Resource }
   | { readonly type: 'started'; readonly resource: Resource; readonly run: number }
   | { readonly type: 'start-failed'; readonly resource: Resource; readonly run: number; readonly error: Error }
+  | { readonly type: 'ended'; readonly resource: Resource; readonly run: number; readonly error: Error }
+  /** It is being stopped: all that it did is stored, and it does nothing more. */
+  | { readonly type: 'closed'; readonly resource: Resource; readonly run: number }
   | { readonly type: 'stopped'; readonly resource: Resource; readonly run: number }
   | {
       readonly type: 'proof'
@@ -75,7 +80,7 @@ export interface UnitView {
   readonly resource: Resource
   readonly unit: UnitState
   readonly run: number
-  /** Attempts to start it that failed in a row. */
+  /** Attempts in a row that failed, or after which it ended before it had run for long. */
   readonly attempts: number
   readonly lastError?: string
 }

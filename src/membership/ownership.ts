@@ -4,15 +4,18 @@
  *
  * - A lease that nobody holds is acquired, then the unit is started; a unit that runs has its lease, or is about to be
  *   stopped, or the store has lost the lease and it is being acquired again under the running unit.
- * - When another is to have it: stop the unit, then release the lease to that other.
+ * - When another is to have it: stop the unit, then release the lease to that other; where all that it did is stored
+ *   before it is taken down, as soon as that is so.
  * - When another has it: stop the unit at once.
- * - What cannot be started is tried again with back-off, and its lease is given up after `giveUp` ms if another node can
- *   try; so is the lease of a unit that gives no proof of life.
+ * - What cannot be started, or ends, is tried again with back-off, and its lease is given up after `giveUp` ms if another
+ *   node can try; so is the lease of a unit that gives no proof of life. One that was fenced rests for a lease: whoever
+ *   fenced it may have the lease, and the watch shows that by then.
  *
  * A write whose outcome is unknown is settled by what the watch shows: its CAS makes a second attempt harmless. A watch
  * that is behind our own last write is not believed. Nothing here waits for the store to stop a unit, nor does a store
  * that fails stop one.
  */
+import { isTroupeError } from '../actor/failure.js'
 import { messageOf } from '../world/error.js'
 import { acquiredBy, type LeaseRecord, releasedBy, type Self } from './lease.js'
 import type { LeaseView } from './observer.js'
@@ -37,11 +40,14 @@ interface Slot {
   run: number
   attempts: number
   startingSince: number
+  runningSince: number
   tryingSince: number | undefined
   restUntil: number
   ranWell: boolean
   /** To be given up. */
   failed: boolean
+  /** The unit is being stopped, and all that it did is stored. */
+  closed: boolean
   /** The unit is being stopped because it failed, not because another is to have it. */
   stoppingFailed: boolean
   missed: number
@@ -97,16 +103,18 @@ export function createOwnership(
 
   function stop(slot: Slot, deadlineMs: number): UnitState {
     const rests = slot.unit === 'resting'
+    slot.closed = false
     slot.unit = rests ? 'none' : 'stopping'
     if (!rests) actions.push({ type: 'stop', resource: slot.resource, run: slot.run, deadlineMs })
     return slot.unit
   }
 
-  function rest(slot: Slot, now: number, random: number): void {
+  function rest(slot: Slot, now: number, random: number, least = 0): void {
     const { initial, most } = settings.backoff
     slot.unit = 'resting'
     slot.attempts++
-    slot.restUntil = now + Math.min(most, initial * 2 ** Math.min(slot.attempts - 1, 20)) * (0.8 + 0.2 * random)
+    const delay = Math.min(most, initial * 2 ** Math.min(slot.attempts - 1, 20)) * (0.8 + 0.2 * random)
+    slot.restUntil = now + Math.max(least, delay)
   }
 
   function giveUp(slot: Slot, why: string): void {
@@ -132,7 +140,11 @@ export function createOwnership(
     watchUnit(slot, input)
     const to = input.desired.get(resource)?.node ?? null
     const wanted = to === self.node && !slot.failed
-    if (slot.unit === 'stopping') return
+    const mayWrite = slot.writing === undefined && now >= slot.quietUntil
+    if (slot.unit === 'stopping') {
+      if (slot.closed && mine && !wanted && mayWrite) release(slot, view, to, input)
+      return
+    }
     if (slot.unit !== 'none' && !mine && (!wanted || takenOver(slot, view))) {
       if (planted.includes('ignore-leases') && ignores(slot, view, input)) return
       if (takenOver(slot, view)) tell({ type: 'taken', resource, by: view.record?.node ?? null })
@@ -144,7 +156,7 @@ export function createOwnership(
       if (isSilent(slot, now, settings.lease)) slot.failed = true
       if (stop(slot, input.stopDeadline) === 'stopping') return
     }
-    if (slot.writing !== undefined || now < slot.quietUntil) return
+    if (!mayWrite) return
     if (!mine) {
       if (wanted && view.state !== 'held' && view.state !== 'foreign') acquire(slot, view, now)
     } else if (!wanted) release(slot, view, to, input)
@@ -159,6 +171,8 @@ export function createOwnership(
   /** A start that hangs and a unit that is silent for too long are failures. */
   function watchUnit(slot: Slot, input: DecideInput): void {
     const { now } = input
+    // Not before: one that ends again and again soon after its start is one that cannot be started.
+    if (slot.unit === 'running' && now - slot.runningSince >= settings.giveUp) isSteady(slot)
     const hangs = slot.unit === 'starting' && now - slot.startingSince >= settings.giveUp
     const silent = isSilent(slot, now, settings.giveUp)
     if (silent) tell({ type: 'silent', resource: slot.resource, ms: now - slot.missedSince })
@@ -170,6 +184,11 @@ export function createOwnership(
     const trying = slot.unit === 'resting' && slot.tryingSince !== undefined
     if (trying && now - slot.tryingSince! >= settings.giveUp && !slot.failed && input.others(slot.resource))
       giveUp(slot, slot.lastError ?? 'it could not be started')
+  }
+
+  function isSteady(slot: Slot): void {
+    slot.attempts = 0
+    slot.tryingSince = undefined
   }
 
   /** Somebody acquired it after us. Not so where the store shows something older, or nothing: then it has lost our lease. */
@@ -255,14 +274,22 @@ export function createOwnership(
   function started(slot: Slot, now: number): void {
     slot.unit = 'running'
     slot.ranWell = true
-    slot.attempts = 0
-    slot.tryingSince = undefined
+    slot.runningSince = now
     slot.lastError = undefined
     slot.missed = 0
     const { taking } = slot
     if (taking !== undefined)
       tell({ type: 'running', resource: slot.resource, how: taking.how, ms: now - taking.since })
     slot.taking = undefined
+  }
+
+  function ended(slot: Slot, error: Error, at: { now: number; random: number }): void {
+    if (slot.unit !== 'starting' && slot.unit !== 'running') return
+    slot.lastError = messageOf(error)
+    slot.tryingSince ??= at.now
+    const fenced = isTroupeError(error) && error.code === 'fenced'
+    rest(slot, at.now, at.random, fenced ? settings.lease : 0)
+    tell({ type: 'ended', resource: slot.resource, error })
   }
 
   function stopped(slot: Slot, at: { now: number; random: number }): void {
@@ -310,9 +337,11 @@ export function createOwnership(
       if (outcome.type === 'written') written(slot, outcome.revision, at.now)
       else if (outcome.type === 'unknown') unknown(slot, at.now)
       else if (outcome.run !== slot.run) return actions
+      else if (outcome.type === 'closed') slot.closed = slot.unit === 'stopping'
       else if (outcome.type === 'stopped') {
         if (slot.unit === 'stopping') stopped(slot, at)
-      } else if (outcome.type === 'proof') proof(slot, outcome.beat, outcome.alive, at.now)
+      } else if (outcome.type === 'ended') ended(slot, outcome.error, at)
+      else if (outcome.type === 'proof') proof(slot, outcome.beat, outcome.alive, at.now)
       else if (slot.unit !== 'starting') return actions
       else if (outcome.type === 'started') started(slot, at.now)
       else {
@@ -379,10 +408,12 @@ function newSlot(resource: Resource): Slot {
     run: 0,
     attempts: 0,
     startingSince: 0,
+    runningSince: 0,
     tryingSince: undefined,
     restUntil: 0,
     ranWell: false,
     failed: false,
+    closed: false,
     stoppingFailed: false,
     missed: 0,
     missedSince: 0,

@@ -12,8 +12,6 @@ export interface KvEntry {
 }
 
 export interface KvPort {
-  /** Writes whatever there is. Gives the revision. */
-  put(key: string, value: Uint8Array): Promise<number>
   /** Null where the key exists. */
   create(key: string, value: Uint8Array): Promise<number | null>
   /** Null where the revision is not the last one. */
@@ -43,10 +41,17 @@ export function partitionResource(scope: string, partition: number): Resource {
 
 /** What a node runs of its resources. Implemented over supervisors by units.ts, and by the simulation. */
 export interface Units {
-  /** Starts it: connects, seals, goes on from the checkpoint. Resolves when it runs; rejects when it cannot. */
-  start(resource: Resource): Promise<void>
-  /** Front to back: stops reading, finishes what it can within `deadlineMs`, writes its last checkpoint, ends. Never rejects. */
-  stop(resource: Resource, deadlineMs: number): Promise<void>
+  /**
+   * Starts it: connects, seals, goes on from the checkpoint. Resolves when it runs; rejects when it cannot. `ended` is
+   * called, once, when it ends later without having been asked to.
+   */
+  start(resource: Resource, ended: (error: Error) => void): Promise<void>
+  /**
+   * Front to back: stops reading, finishes what it can within `deadlineMs`, writes its last checkpoint, ends. `closed` is
+   * called before that where it is known earlier that all it did is stored and it does nothing more: another may then
+   * begin while this one is taken down. Never rejects.
+   */
+  stop(resource: Resource, deadlineMs: number, closed: () => void): Promise<void>
   /** Proof of life: its thread answers. False also where it is restarting. Never rejects. */
   alive(resource: Resource, deadlineMs: number): Promise<boolean>
 }

@@ -26,6 +26,8 @@ export type ReaderInput =
   | ReaderMessage
   /** Ask: stop reading and flush; the connection stays for the last confirmations. */
   | { readonly type: 'quiesce' }
+  /** Ask: proof that its thread works. */
+  | { readonly type: 'alive' }
 
 /** ms that the log may take to seal: one durable write behind at most one other. */
 const sealDeadline = 30_000
@@ -105,6 +107,8 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
           case 'quiesce':
             router.quiesce()
             return
+          case 'alive':
+            return true
         }
       },
       stop: () => running.stop(),

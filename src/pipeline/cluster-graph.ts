@@ -26,6 +26,7 @@ import { logWriter } from '../log/jetstream/writer-actor.js'
 import type { PartitionSet } from '../log/log.js'
 import { control, type ResourcePlan } from '../membership/control-actor.js'
 import { partitionResource, readerResource } from '../membership/port.js'
+import { defaultMembership } from '../membership/settings.js'
 import type { PipelineDefinition } from './definition.js'
 import {
   consumerSpec,
@@ -217,6 +218,7 @@ function readerUnit(definition: PipelineDefinition, node: ClusterNode, source: s
             source,
             sets: partitionSets(definition).filter((set) => routed.has(set.name)),
             closeWithin: 2_000,
+            patience: defaultMembership.giveUp,
           },
         }),
         readerSpec(definition, source, {

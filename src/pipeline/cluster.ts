@@ -83,9 +83,9 @@ async function noOther(
   definition: PipelineDefinition,
   { world, log }: { readonly world: World; readonly log: Logger },
 ): Promise<void> {
-  const { connection } = link
+  const { connection, inbox } = link
   try {
-    const kv = await openNatsKv({ connection, world, pipeline: definition.name, replicas: 1, provision: false })
+    const kv = await openNatsKv({ connection, inbox, world, pipeline: definition.name, replicas: 1, provision: false })
     await mustBeAlone({ kv, world, log, protocol: clusterProtocol, lease: definition.cluster.lease })
   } catch (error) {
     if (!(error instanceof TroupeError) || error.code !== 'bucket-missing') throw error

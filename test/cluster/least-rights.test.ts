@@ -34,12 +34,14 @@ function denied(said: string): string[] {
     .filter((line) => !/\$JS\.API\.INFO\b|\$SYS\.REQ\.SERVER\.PING\.JSZ\b/.test(line))
 }
 
-test('a node and the commands on a cluster work with the rights of the documents, and with no others', async () => {
+test('a node and the commands on a cluster work with the rights of the documents and inboxes of their own, and with no others', async () => {
   const [node, commands] = [rightsOf('Of a node'), rightsOf('Of the commands')]
   expect(node).not.toContain('$JS.API.INFO')
   const list = (subjects: readonly string[]) => `[${subjects.map((one) => JSON.stringify(one)).join(', ')}]`
+  // Of his own, so that he cannot read what is answered to others.
+  const inbox = (name: string) => `_INBOX_${name}`
   const user = (name: string, publish: readonly string[]) =>
-    `{ user: ${name}, password: p, permissions: { publish: ${list(publish)}, subscribe: ${list(['troupe.shop.ctl.>', '_INBOX.>'])} } }`
+    `{ user: ${name}, password: p, permissions: { publish: ${list(publish)}, subscribe: ${list(['troupe.shop.ctl.>', `${inbox(name)}.>`])} } }`
   const users = `[{ user: admin, password: p }, ${user('node', node)}, ${user('cli', commands)}]`
   const [redis, nats] = await Promise.all([
     startRedis(),
@@ -68,7 +70,7 @@ processors:
 ${more}`,
     )
   write('  gone: { sink: { kind: redis, url: "${REDIS_URL}", write: stream, name: gone } }\n')
-  const url = (name: string) => `nats://${name}:p@127.0.0.1:${nats.port}`
+  const url = (name: string) => `nats://${name}:p@127.0.0.1:${nats.port}?inbox=${inbox(name)}`
   function run(name: string, ...args: string[]) {
     const child = spawn(
       process.execPath,

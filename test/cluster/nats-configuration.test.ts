@@ -58,7 +58,14 @@ const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {} }
 
 async function provision(link: NatsLink, replicas: number): Promise<KvPort> {
   await provisionStream(link, names, { maxBytes: 64 * 1024 * 1024, replicas, provision: true, log: quiet })
-  return openNatsKv({ connection: link.connection, world: realWorld, pipeline: 'shop', replicas, provision: true })
+  return openNatsKv({
+    connection: link.connection,
+    inbox: link.inbox,
+    world: realWorld,
+    pipeline: 'shop',
+    replicas,
+    provision: true,
+  })
 }
 
 interface Server {
@@ -167,8 +174,15 @@ describe('rights', () => {
     await provisionStream(node, names, { maxBytes: 64 * 1024 * 1024, provision: false, log: quiet })
     const stream = createNatsStream(node, names, { log: quiet })
     await workOn(stream)
-    const { connection } = node
-    const kv = await openNatsKv({ connection, world: realWorld, pipeline: 'shop', replicas: 1, provision: false })
+    const { connection, inbox } = node
+    const kv = await openNatsKv({
+      connection,
+      inbox,
+      world: realWorld,
+      pipeline: 'shop',
+      replicas: 1,
+      provision: false,
+    })
     await leaseOver(kv)
     const heard = connection.subscribe(names.hurry, { max: 1 })
     connection.publish(names.hurry)
@@ -197,9 +211,16 @@ describe('rights', () => {
     const stream = createNatsStream(operator, names, { log: quiet })
     expect(await stream.state(5_000)).toMatchObject({ messages: 0 })
     expect(await stream.last(names.layout, 5_000)).toBeNull()
-    const { connection } = operator
-    const kv = await openNatsKv({ connection, world: realWorld, pipeline: 'shop', replicas: 1, provision: false })
-    await kv.put('order.drain.n1', text('{}'))
+    const { connection, inbox } = operator
+    const kv = await openNatsKv({
+      connection,
+      inbox,
+      world: realWorld,
+      pipeline: 'shop',
+      replicas: 1,
+      provision: false,
+    })
+    await kv.create('order.drain.n1', text('{}'))
     await entries(kv)
     expect(operator.denied).toEqual([])
     for (const subject of [
@@ -257,7 +278,7 @@ async function leaseOver(kv: KvPort): Promise<void> {
   expect(await kv.update('lease.reader.db', text('n2'), first!)).toBeNull()
   expect((await kv.get('lease.reader.db'))?.revision).toBe(second)
   // More than the server sends without a word of flow control.
-  for (let n = 0; n < 50; n++) await kv.put(`member.n${n}`, text('x'.repeat(2_000)))
+  for (let n = 0; n < 50; n++) await kv.create(`member.n${n}`, text('x'.repeat(2_000)))
   expect(await entries(kv)).toHaveLength(51)
   expect(await kv.remove('lease.reader.db', second!)).toBe(true)
 }

@@ -30,7 +30,10 @@ const argsAt = (servers: string): PartitionLogArgs => ({
   window: 1024 * 1024,
 })
 
-test('an owner that is asked to close hears that what it gave out is finished, stores that, and does not wait for its deadline', async () => {
+const at = { set: 'key', partition: 0 }
+
+/** An owner that has given out one frame. */
+async function owner() {
   const nats = await server({ syncInterval: 'always' })
   const link = await linkTo(nats.url)
   await provisionStream(link, names, { maxBytes: 256 * 1024 * 1024, provision: true, log: silent })
@@ -40,7 +43,6 @@ test('an owner that is asked to close hears that what it gave out is finished, s
   const system = createSystem({ world: realWorld, log: silent })
   onTestFinished(() => system.stop(10_000))
   heard.length = 0
-  const at = { set: 'key', partition: 0 }
   await system.start(
     childOf(supervisor, {
       id: 'root',
@@ -58,7 +60,11 @@ test('an owner that is asked to close hears that what it gave out is finished, s
   log.tell({ type: 'attach', ...at, owner: '/root/stub', token: 1, processors: ['a'] })
   await settle(() => expect(heard.flatMap((one) => ('frames' in one ? one.frames : []))).toHaveLength(1))
   const session = heard.flatMap((one) => (one.type === 'attached' ? [one.session] : []))[0]!
+  return { stream, log, stub, session }
+}
 
+test('an owner that is asked to close hears that what it gave out is finished, stores that, says that nothing is left, and does not wait for its deadline', async () => {
+  const { stream, log, stub, session } = await owner()
   const closed = log.ask({ type: 'close', deadlineMs: 600_000 }, 30_000)
   const message = { type: 'finished', ...at, processor: 'a', sequence: 1, session } as const
   stub.tell({ type: 'tell-log', log: '/root/log', message })
@@ -90,4 +96,11 @@ test('an owner whose start was given up while it sealed seals nothing when the s
   gate.open()
   await settle(() => expect(gate.connections).toBe(0))
   expect(await stream.last(names.processor('a', 'key', 0), 5_000)).toBeNull()
+}, 60_000)
+
+test('an owner that closes while a processor is still at work says so, and lives no more', async () => {
+  const { log } = await owner()
+  expect(await log.ask({ type: 'alive' }, 5_000)).toBe(true)
+  expect(await log.ask({ type: 'close', deadlineMs: 10 }, 30_000)).toBe(false)
+  expect(await log.ask({ type: 'alive' }, 5_000)).toBe(false)
 }, 60_000)

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { ControlEvent } from '../../src/membership/control-port.js'
 import { keys } from '../../src/membership/keys.js'
 import { partitionResource, type Resource, readerResource } from '../../src/membership/port.js'
+import { TroupeError } from '../../src/world/error.js'
 import { simulatedWorld } from '../../src/world/simulated.js'
 import { createModelKv, type ModelNode, type NodeOptions, passes, runnersOf, startNode } from './model.js'
 
@@ -90,6 +91,26 @@ test('a planned handoff takes less than half a second from the decision until th
     expect(released.length).toBe(1)
     expect(event.how).toBe('handoff')
     expect(event.at - (released[0]!.at - released[0]!.ms)).toBeLessThan(500)
+  }
+})
+
+test('what is closed with nothing left is handed over while it is taken down, and what is not is handed over after that', async () => {
+  for (const clean of [true, false]) {
+    const { world, nodes, add, settled } = cluster(25, ['a', 'b'])
+    await settled(60_000)
+    for (const { units } of nodes) Object.assign(units, { clean, takeDownMs: 20_000 })
+    const c = add('c')
+    let early = 0
+    const received = (): boolean => {
+      const mine = ofType(c, 'running')
+      const stopping = nodes.slice(0, 2).flatMap(({ control }) => control.view().units)
+      for (const { resource } of mine)
+        if (stopping.some((unit) => unit.resource === resource && unit.unit === 'stopping')) early++
+      return mine.length >= 4
+    }
+    expect(await passes(world, 300_000, received)).toBe(true)
+    expect(early > 0).toBe(clean)
+    expect(await settled(60_000)).toBe(true)
   }
 })
 
@@ -278,6 +299,52 @@ test('alone, a unit without proof of life is started again', async () => {
   expect(ofType(a, 'silent').length).toBe(1)
 })
 
+test('a unit that has ended is started again where it was, and nobody else is asked', async () => {
+  const { world, nodes, settled, held } = cluster(22, ['a', 'b', 'c'])
+  await settled(60_000)
+  const a = nodes[0]!
+  const before = nodes.map(held)
+  const one = held(a)[0]!
+  const { n } = a.control.view().leases.find(({ resource }) => resource === one)!
+  a.units.end(one, new Error('the log was rewound'))
+  expect(a.control.view().units.find(({ resource }) => resource === one)).toMatchObject({
+    unit: 'resting',
+    lastError: 'the log was rewound',
+  })
+  // Before silence could have told it.
+  expect(await passes(world, LEASE / 3, () => held(a).includes(one))).toBe(true)
+  expect(ofType(a, 'ended')).toMatchObject([{ resource: one }])
+  await passes(world, 20_000)
+  expect(nodes.map(held)).toEqual(before)
+  expect(a.control.view().leases.find(({ resource }) => resource === one)).toMatchObject({ n, refused: [] })
+})
+
+test('a unit that was fenced rests for a lease: meanwhile whoever has fenced it can be seen', async () => {
+  const { world, nodes, held } = cluster(23, ['a'])
+  const a = nodes[0]!
+  await passes(world, 5_000)
+  a.units.end('reader.db', new TroupeError({ code: 'fenced', message: 'another has sealed', permanent: true }))
+  await passes(world, LEASE - 100)
+  expect(held(a)).not.toContain('reader.db')
+  expect(await passes(world, 1_000, () => held(a).includes('reader.db'))).toBe(true)
+})
+
+test('a unit that ends soon after each start is started less and less often, and goes to another node', async () => {
+  const { world, nodes, settled, held } = cluster(24, ['a', 'b'], { settings: { settle: 500, giveUp: 5_000 } })
+  await settled(60_000)
+  const a = nodes[0]!
+  const one = held(a)[0]!
+  const since = a.units.starts
+  const gone = (): boolean => {
+    if (held(a).includes(one)) a.units.end(one, new Error('it does not work here'))
+    return held(nodes[1]!).includes(one)
+  }
+  expect(await passes(world, 20_000, gone)).toBe(true)
+  expect(a.units.starts - since).toBeGreaterThan(2)
+  expect(a.units.starts - since).toBeLessThan(10)
+  expect(ofType(a, 'given-up')).toMatchObject([{ resource: one }])
+})
+
 test('a second process under the name of a live node is refused', async () => {
   const { world, nodes, add, settled, held } = cluster(16, ['a', 'b'])
   await settled(60_000)
@@ -388,7 +455,9 @@ async function ordeal(seed: number): Promise<string> {
     else if (fault === 9) model.loseTail(1 + world.pick(30))
     else {
       const resource = resources[world.pick(resources.length)]!
-      if (world.random() < 0.5) node.units.broken.add(resource)
+      const how = world.random()
+      if (how < 0.4) node.units.broken.add(resource)
+      else if (how < 0.6) node.units.end(resource, new Error('it has ended'))
       else node.units.mute.add(resource)
     }
     await passes(world, world.random() * 6_000)

@@ -159,7 +159,6 @@ export function createModelKv(world: SimulatedWorld): ModelKv {
     port(gate) {
       const port: KvPort & { lagMs: number } = {
         lagMs: 0,
-        put: (key, value) => request(gate, () => set(key, value)),
         create: (key, value) => request(gate, () => (current(key) === 0 ? set(key, value) : null)),
         update: (key, value, over) =>
           request(gate, () => (entries.get(key)?.revision === over ? set(key, value) : null)),
@@ -212,6 +211,11 @@ export interface ModelUnits extends Units {
   readonly mute: Set<Resource>
   readonly starts: number
   readonly stops: number
+  /** ms that taking down takes once a unit is closed; and whether closing leaves nothing. */
+  takeDownMs: number
+  clean: boolean
+  /** Ends what runs, unasked. */
+  end(resource: Resource, error: Error): void
 }
 
 export function createModelUnits(world: SimulatedWorld, gate: Gate): ModelUnits {
@@ -219,6 +223,7 @@ export function createModelUnits(world: SimulatedWorld, gate: Gate): ModelUnits 
   const runs = new Map<Resource, number>()
   const broken = new Set<Resource>()
   const mute = new Set<Resource>()
+  const told = new Map<Resource, (error: Error) => void>()
   let starts = 0
   let stops = 0
   const later = <T>(ms: number, value: () => T): Promise<T> =>
@@ -243,21 +248,33 @@ export function createModelUnits(world: SimulatedWorld, gate: Gate): ModelUnits 
     get stops() {
       return stops
     },
-    start(resource) {
+    start(resource, ended) {
       const run = (runs.get(resource) ?? 0) + 1
       runs.set(resource, run)
       starts++
       return later(5 + world.random() * 60, () => {
         if (broken.has(resource)) throw new Error(`${resource} cannot be started here`)
-        if (runs.get(resource) === run) running.add(resource)
+        if (runs.get(resource) !== run) return
+        running.add(resource)
+        told.set(resource, ended)
       })
     },
-    stop(resource) {
+    end(resource, error) {
+      if (!running.delete(resource)) return
+      const ended = told.get(resource)
+      told.delete(resource)
+      gate.pass(() => ended?.(error))
+    },
+    takeDownMs: 10,
+    clean: true,
+    stop(resource, _, closed) {
+      told.delete(resource)
       runs.set(resource, (runs.get(resource) ?? 0) + 1)
       stops++
-      return later(5 + world.random() * 80, () => {
+      return later(5 + world.random() * 70, () => {
         running.delete(resource)
-      })
+        if (this.clean) closed()
+      }).then(() => later(world.random() * this.takeDownMs, () => {}))
     },
     alive: (resource) => later(1 + world.random() * 20, () => running.has(resource) && !mute.has(resource)),
   }

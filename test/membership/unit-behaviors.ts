@@ -2,16 +2,26 @@
 import { defineActor } from '../../src/actor/actor.js'
 import { childOf } from '../../src/actor/child.js'
 import { later } from '../../src/actor/later.js'
+import { supervisor } from '../../src/actor/supervisor.js'
 import type { Resource } from '../../src/membership/port.js'
 import { createUnits } from '../../src/membership/units.js'
+import { messageOf, TroupeError } from '../../src/world/error.js'
 
 export interface UnitArgs {
   readonly startMs?: number
   readonly stopMs?: number
   readonly failStart?: boolean
+  /** ms until `close` is answered, and the answer. */
+  readonly closeMs?: number
+  readonly clean?: boolean
 }
 
-export type UnitMessage = { readonly type: 'alive' } | { readonly type: 'mute' } | { readonly type: 'crash' }
+export type UnitMessage =
+  | { readonly type: 'alive' }
+  | { readonly type: 'mute' }
+  | { readonly type: 'crash' }
+  | { readonly type: 'close' }
+  | { readonly type: 'fence' }
 
 export const unit = defineActor<UnitArgs, UnitMessage>(
   { module: import.meta.url, export: 'unit' },
@@ -23,6 +33,10 @@ export const unit = defineActor<UnitArgs, UnitMessage>(
     return {
       receive(message) {
         if (message.type === 'crash') throw new Error('asked to crash')
+        if (message.type === 'fence')
+          context.exit(new TroupeError({ code: 'fenced', message: 'another has sealed', permanent: true }))
+        if (message.type === 'close') mute = true
+        if (message.type === 'close') return later(pause(args.closeMs ?? 0).then(() => args.clean ?? true))
         if (message.type === 'mute') mute = true
         return !mute
       },
@@ -34,6 +48,10 @@ export const unit = defineActor<UnitArgs, UnitMessage>(
 export type HolderMessage =
   | { readonly do: 'start'; readonly resource: Resource }
   | { readonly do: 'alive'; readonly resource: Resource }
+  /** What ended without having been asked to. */
+  | { readonly do: 'ended' }
+  /** What had nothing left when it was stopped. */
+  | { readonly do: 'closed' }
   | { readonly do: 'stop'; readonly resource: Resource; readonly deadlineMs: number }
 
 export interface HolderArgs {
@@ -49,18 +67,38 @@ export const holder = defineActor<HolderArgs, HolderMessage>(
         resource,
         {
           supervisor: '/node/units',
-          spec: childOf(unit, { id: resource, args: unitArgs, shutdownMs: 2_000 }),
-          probe: `/node/units/${resource}`,
+          spec: childOf(supervisor, {
+            id: resource,
+            restart: 'temporary',
+            args: {
+              strategy: 'rest-for-one',
+              backoff: { initialMs: 1, maxMs: 5 },
+              children: [childOf(unit, { id: 'log', args: unitArgs, shutdownMs: 2_000 })],
+            },
+          }),
+          probe: `/node/units/${resource}/log`,
+          closes: unitArgs.closeMs !== undefined,
         },
       ]),
     )
     const units = createUnits({ context, plans, startDeadline: args.startDeadline })
+    const ended: string[] = []
+    const closed: Resource[] = []
     return {
       receive(message) {
-        if (message.do === 'start') return later(units.start(message.resource).then(() => 'runs'))
+        if (message.do === 'ended') return [...ended]
+        if (message.do === 'closed') return [...closed]
+        if (message.do === 'start') {
+          const { resource } = message
+          return later(
+            units.start(resource, (error) => ended.push(`${resource}: ${messageOf(error)}`)).then(() => 'runs'),
+          )
+        }
         if (message.do === 'alive') return later(units.alive(message.resource, 200))
-        return later(units.stop(message.resource, message.deadlineMs).then(() => 'stopped'))
+        const { resource } = message
+        return later(units.stop(resource, message.deadlineMs, () => closed.push(resource)).then(() => 'stopped'))
       },
+      down: (down) => units.down(down),
     }
   },
 )

@@ -1,23 +1,38 @@
 import { expect, onTestFinished, test } from 'vitest'
-import type { Ref } from '../../src/actor/actor.js'
+import type { ActorSystem, Ref } from '../../src/actor/actor.js'
 import { childOf } from '../../src/actor/child.js'
+import { loadBehavior } from '../../src/actor/loader.js'
+import { createSimulatedSystem } from '../../src/actor/simulated.js'
 import { supervisor } from '../../src/actor/supervisor.js'
+import { simulatedWorld } from '../../src/world/simulated.js'
 import { bench, quick, until } from '../actor/harness.js'
-import { type HolderMessage, holder, type UnitArgs, type UnitMessage } from './unit-behaviors.js'
+import { silentLog } from './model.js'
+import { type HolderMessage, holder, type UnitArgs, type UnitMessage, unit as unitBehavior } from './unit-behaviors.js'
+
+function treeOf(system: ActorSystem, units: Record<string, UnitArgs>, startDeadline = 5_000) {
+  const none = childOf(supervisor, { id: 'units', args: { strategy: 'one-for-one', children: [], ...quick } })
+  const control = childOf(holder, { id: 'holder', args: { units, startDeadline } })
+  const ref: Ref<HolderMessage> = system.ref('/node/holder')
+  return {
+    spec: childOf(supervisor, { id: 'node', args: { strategy: 'one-for-one', children: [none, control] } }),
+    ref,
+    ask: (message: HolderMessage) => ref.ask(message, 10_000),
+  }
+}
 
 async function node(units: Record<string, UnitArgs>, startDeadline = 5_000) {
   const { system, records } = bench()
   onTestFinished(() => system.stop())
-  const none = childOf(supervisor, { id: 'units', args: { strategy: 'one-for-one', children: [], ...quick } })
-  const control = childOf(holder, { id: 'holder', args: { units, startDeadline } })
-  await system.start(childOf(supervisor, { id: 'node', args: { strategy: 'one-for-one', children: [none, control] } }))
-  const ref: Ref<HolderMessage> = system.ref('/node/holder')
+  const { spec, ref } = treeOf(system, units, startDeadline)
+  await system.start(spec)
   return {
     records,
     start: (resource: string) => ref.ask({ do: 'start', resource }, 10_000),
     stop: (resource: string, deadlineMs = 5_000) => ref.ask({ do: 'stop', resource, deadlineMs }, 10_000),
     alive: (resource: string) => ref.ask({ do: 'alive', resource }, 10_000),
-    unit: (resource: string): Ref<UnitMessage> => system.ref(`/node/units/${resource}`),
+    closed: () => ref.ask<readonly string[]>({ do: 'closed' }, 10_000),
+    ended: () => ref.ask<readonly string[]>({ do: 'ended' }, 10_000),
+    unit: (resource: string): Ref<UnitMessage> => system.ref(`/node/units/${resource}/log`),
     async children(): Promise<string[]> {
       const [root] = await system.tree()
       return root!.children.find(({ id }) => id === 'units')!.children.map(({ id }) => id)
@@ -89,6 +104,69 @@ test('who answers false, or is being restarted, gives no proof of life', async (
   expect(await alive('reader.db')).toBe(false)
   unit('reader.db').tell({ type: 'crash' })
   await until(() => alive('reader.db').then((yes) => yes === true))
+})
+
+test('the end of a unit that was not asked to end is told with its reason, each time; that of a stopped one is not', async () => {
+  const { start, stop, unit, children, ended } = await node({ 'reader.db': {}, 'part.key.1': {} })
+  await start('part.key.1')
+  await start('reader.db')
+  for (let times = 1; times <= 2; times++) {
+    unit('reader.db').tell({ type: 'fence' })
+    await until(async () => (await ended()).length === times)
+    expect((await ended()).at(-1)).toMatch(/^reader.db: .*another has sealed/)
+    await until(async () => !(await children()).includes('reader.db'))
+    await start('reader.db')
+  }
+  // Its own supervisor starts it again.
+  unit('reader.db').tell({ type: 'crash' })
+  await stop('part.key.1')
+  await stop('reader.db')
+  await start('reader.db')
+  expect(await ended()).toHaveLength(2)
+})
+
+test('what is closed with nothing left is told before the unit is gone, and what is closed otherwise is not', async () => {
+  const { start, stop, children, closed } = await node({
+    'part.key.1': { closeMs: 1, stopMs: 1_000 },
+    'part.key.2': { closeMs: 1, clean: false },
+  })
+  await start('part.key.1')
+  await start('part.key.2')
+  const stopping = stop('part.key.1')
+  await until(async () => (await closed()).length === 1)
+  expect(await children()).toContain('part.key.1')
+  await Promise.all([stopping, stop('part.key.2')])
+  expect(await closed()).toEqual(['part.key.1'])
+})
+
+test('what was closed and never stopped is not taken for running, but stopped and started anew', async () => {
+  const { start, alive, unit } = await node({ 'part.key.1': { closeMs: 1 } })
+  await start('part.key.1')
+  await unit('part.key.1').ask({ type: 'close' }, 1_000)
+  await expect(start('part.key.1')).rejects.toMatchObject({ code: 'unit-busy' })
+  await until(() => start('part.key.1').catch(() => false) as Promise<true | false>)
+  expect(await alive('part.key.1')).toBe(true)
+})
+
+test('closing a unit and stopping it take no longer together than the deadline of the stop', async () => {
+  await Promise.all([supervisor, holder, unitBehavior].map(({ ref }) => loadBehavior(ref)))
+  const world = simulatedWorld(1)
+  const system = createSimulatedSystem({ world, log: silentLog })
+  async function over<T>(promise: Promise<T>): Promise<T> {
+    let done = false
+    const end = (): void => {
+      done = true
+    }
+    promise.then(end, end)
+    await world.run(() => done)
+    return promise
+  }
+  const { spec, ask } = treeOf(system, { 'part.key.1': { closeMs: 800, stopMs: 1_500 } })
+  await over(system.start(spec))
+  await over(ask({ do: 'start', resource: 'part.key.1' }))
+  const before = world.monotonic()
+  await over(ask({ do: 'stop', resource: 'part.key.1', deadlineMs: 1_000 }))
+  expect(world.monotonic() - before).toBeLessThan(1_100)
 })
 
 test('a resource without a plan cannot be started', async () => {

@@ -67,7 +67,7 @@ test.each([
 })
 
 test('a reply subject tells sequences and time, with and without a domain', () => {
-  const expected = { streamSequence: 12, consumerSequence: 3, storedAt: 1_700_000_000_123 }
+  const expected = { streamSequence: 12, consumerSequence: 3, storedAt: 1_700_000_000_123, pending: 4 }
   expect(deliveryOf('$JS.ACK.S.c.1.12.3.1700000000123456789.4')).toEqual(expected)
   expect(deliveryOf('$JS.ACK.hub.acc.S.c.1.12.3.1700000000123456789.4')).toEqual(expected)
   expect(deliveryOf('$JS.ACK.hub.acc.S.c.1.12.3.1700000000123456789.4.token')).toEqual(expected)

@@ -45,20 +45,24 @@ export function createGovernor(init: GovernorInit): Governor {
     const running = new Map<string, Unit>()
     const wanted = new Set<string>()
 
-    /** As a supervisor would: what ends is started again while it is wanted. */
-    function begin(resource: string): Unit {
+    function begin(resource: string, ended: (error: Error) => void): void {
       const unit = init.start(resource, node)
       governed.add(unit)
       running.set(resource, unit)
-      watch(resource, unit)
-      return unit
+      watch(resource, unit, ended)
     }
 
-    function watch(resource: string, unit: Unit): void {
-      life.world.setTimer(100 + world.random() * 300, () => {
+    /** Now and then its own supervisor starts it again. */
+    function watch(resource: string, unit: Unit, ended: (error: Error) => void): void {
+      life.world.setTimer(5 + world.random() * 300, () => {
         if (running.get(resource) !== unit || !wanted.has(resource)) return
-        if (unit.over) begin(resource)
-        else watch(resource, unit)
+        if (!unit.over) watch(resource, unit, ended)
+        else if (unit.failure?.permanent !== true) begin(resource, ended)
+        else {
+          wanted.delete(resource)
+          running.delete(resource)
+          ended(unit.failure)
+        }
       })
     }
 
@@ -68,9 +72,9 @@ export function createGovernor(init: GovernorInit): Governor {
     }
 
     return {
-      start(resource) {
+      start(resource, ended) {
         wanted.add(resource)
-        begin(resource)
+        begin(resource, ended)
         return new Promise((resolve, reject) => {
           const look = (tries: number): void => {
             if (runs(resource)) resolve()
@@ -85,12 +89,14 @@ export function createGovernor(init: GovernorInit): Governor {
           look(80)
         })
       },
-      async stop(resource, deadlineMs) {
+      async stop(resource, deadlineMs, closed) {
         wanted.delete(resource)
         const unit = running.get(resource)
         running.delete(resource)
         if (unit === undefined || unit.over) return
-        await unit.close(deadlineMs)
+        if (await unit.close(deadlineMs)) closed()
+        // Its actors are taken down one after the other.
+        await new Promise<void>((resolve) => void life.world.setTimer(world.random() * 200, resolve))
         if (!unit.over) unit.kill()
       },
       alive: async (resource) => runs(resource),

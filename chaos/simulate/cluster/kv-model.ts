@@ -67,7 +67,6 @@ export function createKvModel(world: SimulatedWorld): ModelKv {
 
   return {
     port: (life) => ({
-      put: (key, value) => request(life, () => set(key, value)),
       create: (key, value) => request(life, () => (lastOf(key) === 0 ? set(key, value) : null)),
       update: (key, value, over) => request(life, () => (entries.get(key)?.revision === over ? set(key, value) : null)),
       remove: (key, over) =>

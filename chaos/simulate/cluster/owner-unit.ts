@@ -6,6 +6,7 @@ import { readFrameHeader } from '../../../src/event/open.js'
 import { comparePositions, type Position } from '../../../src/event/position.js'
 import type { StreamNames } from '../../../src/log/jetstream/names.js'
 import { createPartitionLog, type PartitionLog } from '../../../src/log/jetstream/partition.js'
+import { nothingLeft } from '../../../src/log/jetstream/partition-actor.js'
 import type { StreamPort } from '../../../src/log/jetstream/port.js'
 import type { DeliveredFrame } from '../../../src/log/log.js'
 import { afterFrame, placeFrame } from '../../../src/partition/progress.js'
@@ -51,6 +52,7 @@ export function startOwner(init: OwnerUnitInit): Unit {
   const { port, busy } = watched(init.stream)
   const workers = new Map<string, Worker>()
   let over = false
+  let failure: TroupeError | null = null
   let closing = false
   let opened = false
   let slowness = 1
@@ -58,6 +60,7 @@ export function startOwner(init: OwnerUnitInit): Unit {
   function end(error: Error | null): void {
     if (over) return
     over = true
+    failure = error instanceof TroupeError ? error : null
     for (const worker of workers.values()) worker.stop()
     void log.close(0)
     init.ended(error)
@@ -111,6 +114,9 @@ export function startOwner(init: OwnerUnitInit): Unit {
     get over() {
       return over || life.dead
     },
+    get failure() {
+      return failure
+    },
     state() {
       if (closing) return 'handing-over'
       if (!opened) return 'sealing'
@@ -119,10 +125,12 @@ export function startOwner(init: OwnerUnitInit): Unit {
       return 'idle'
     },
     async close(deadlineMs) {
-      if (over || closing) return
+      if (over || closing) return false
       closing = true
       await log.close(deadlineMs)
+      const clean = nothingLeft(log.figures())
       end(null)
+      return clean
     },
     kill: () => end(new Error('killed')),
     hurry: () => void log.checkpoint(),

@@ -6,6 +6,7 @@ import { createLogWriter, type LogWriter } from '../../../src/log/jetstream/writ
 import type { Opened, PartitionSet, ReaderMessage } from '../../../src/log/log.js'
 import { createRouter, type Router } from '../../../src/partition/router.js'
 import type { Discharge, SourceContext, SourceReader } from '../../../src/source/source.js'
+import { TroupeError } from '../../../src/world/error.js'
 import type { Life } from './node.js'
 import { silent } from './silent.js'
 import { type Unit, watched } from './unit.js'
@@ -32,6 +33,7 @@ export function startReader(init: ReaderUnitInit): Unit {
   const { life, source } = init
   const { port, busy } = watched(init.stream)
   let over = false
+  let failure: TroupeError | null = null
   let closing = false
   let opened: Opened | null = null
   let router: Router | null = null
@@ -41,6 +43,7 @@ export function startReader(init: ReaderUnitInit): Unit {
   function end(error: Error | null): void {
     if (over) return
     over = true
+    failure = error instanceof TroupeError ? error : null
     router?.quiesce()
     void reader?.stop()
     void writer.close(0)
@@ -133,14 +136,18 @@ export function startReader(init: ReaderUnitInit): Unit {
     get over() {
       return over || life.dead
     },
+    get failure() {
+      return failure
+    },
     state: () => (closing ? 'handing-over' : opened === null ? 'sealing' : busy() ? 'storing' : 'idle'),
     async close(deadlineMs) {
-      if (over || closing) return
+      if (over || closing) return false
       closing = true
       await reader?.stop()
       router?.quiesce()
       await writer.close(deadlineMs)
       end(null)
+      return false
     },
     kill: () => end(new Error('killed')),
     hurry() {},

@@ -1,5 +1,6 @@
 /** What a node runs: a reader or the owner of a partition, from its seal to its end. */
 import type { Outcome, StreamPort } from '../../../src/log/jetstream/port.js'
+import type { TroupeError } from '../../../src/world/error.js'
 import type { Life } from './node.js'
 
 /** Where a fault can hit. */
@@ -11,9 +12,11 @@ export interface Unit {
   readonly life: Life
   readonly owner: string
   readonly over: boolean
+  /** Why it ended; null: it has not, or was closed or killed. */
+  readonly failure: TroupeError | null
   state(): UnitState
-  /** Front to back, within the deadline; then it is over. */
-  close(deadlineMs: number): Promise<void>
+  /** Front to back, within the deadline; then it is over. True where it is known that nothing is left. */
+  close(deadlineMs: number): Promise<boolean>
   /** At once, as the death of its actor. */
   kill(): void
   /** The owners' checkpoints are wanted now. */

@@ -8,7 +8,7 @@ import { later } from '../../actor/later.js'
 import type { LogMessage, OwnerMessage } from '../log.js'
 import { askPaused, type ControlLink, tellRefused } from './control-link.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
-import { createPartitionLog, type PartitionLogInit } from './partition.js'
+import { createPartitionLog, type PartitionLogFigures, type PartitionLogInit } from './partition.js'
 
 export interface PartitionLogArgs
   extends ControlLink,
@@ -24,7 +24,10 @@ export type PartitionLogMessage =
   | { readonly type: 'figures' }
   /** Ask: whether this owner can still commit; an owner that cannot ends instead of answering. */
   | { readonly type: 'still-owner' }
-  /** Ask: delivers nothing more, waits for what was delivered, writes the last checkpoint. Then the unit may be stopped. */
+  /**
+   * Ask: delivers nothing more, waits for what was delivered, writes the last checkpoint. Then the unit may be stopped. The
+   * answer is whether nothing is left: all that was delivered is finished and stored.
+   */
   | { readonly type: 'close'; readonly deadlineMs: number }
 
 interface Owner {
@@ -43,6 +46,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
     )
     const owners = new Map<string, Owner>()
     let sessions = 0
+    let closed = false
     const machine = createPartitionLog({
       ...args,
       world,
@@ -100,12 +104,13 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
             return
           case 'close':
             // What it waits for comes through this mailbox.
-            return later(machine.close(message.deadlineMs).then(() => true))
+            closed = true
+            return later(machine.close(message.deadlineMs).then(() => nothingLeft(machine.figures())))
           case 'figures':
             return { ...machine.figures() }
           case 'alive':
             if (message.paused !== undefined) machine.pause(message.paused)
-            return true
+            return !closed
           case 'still-owner':
             return later(machine.stillOwns().then(() => true))
           default:
@@ -121,3 +126,10 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
   },
   { messages: z.object({ type: z.literal('figures') }) },
 )
+
+/** Of one that is closed: what a paused or halted processor did not finish comes again to the next owner. */
+export function nothingLeft({ processors }: Pick<PartitionLogFigures, 'processors'>): boolean {
+  return Object.values(processors).every(
+    ({ unfinished, finished, checkpoint }) => unfinished === 0 && finished === checkpoint,
+  )
+}

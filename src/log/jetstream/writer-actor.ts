@@ -1,10 +1,13 @@
 /** The log of one reader in a cluster, as an actor with its own connection. It speaks to the reader as the memory log does. */
 import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
+import { later } from '../../actor/later.js'
+import { TroupeError } from '../../world/error.js'
 import type { LogMessage, Opened, PartitionSet, ReaderMessage } from '../log.js'
 import { type ControlLink, tellRefused } from './control-link.js'
 import { closedMeanwhile } from './fence.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
+import { type AliveQuestion, createReaderLife } from './reader-life.js'
 import { createLogWriter, type LogWriter } from './writer.js'
 
 export interface LogWriterArgs extends ControlLink {
@@ -13,6 +16,8 @@ export interface LogWriterArgs extends ControlLink {
   readonly sets: readonly PartitionSet[]
   /** ms that a stop may take to store what was appended. */
   readonly closeWithin: number
+  /** ms for which the reader may be down before its unit gives no proof of life. */
+  readonly patience: number
 }
 
 export type LogWriterMessage =
@@ -32,13 +37,18 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
     )
     let reader: Ref<ReaderMessage> | null = null
     let writer: LogWriter | null = null
+    let opening = 0
+    const life = createReaderLife({ world, patience: args.patience })
 
     /** For each reader a new one: what the reader before it still had under way is fenced by the seal. */
     async function openFor(path: string): Promise<Opened> {
+      const mine = ++opening
       await writer?.close(0)
       // Given up meanwhile: nobody would end the next one, which would seal when the servers are back.
       if (context.signal.aborted) throw closedMeanwhile(`source ${source}`)
+      if (mine !== opening) throw superseded(source)
       reader = context.ref(path)
+      life.began(context.ref<AliveQuestion>(path))
       const own = createLogWriter({
         world,
         log,
@@ -67,7 +77,8 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
       receive(message) {
         switch (message.type) {
           case 'open-reader':
-            return openFor(message.reader)
+            // A seal takes its time, and so do many obligations.
+            return later(openFor(message.reader))
           case 'append':
             writer?.append(message)
             return
@@ -80,9 +91,9 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
           case 'figures':
             return writer === null ? null : { ...writer.figures() }
           case 'still-owner':
-            return writer?.stillOwns().then(() => true) ?? false
+            return writer === null ? false : later(writer.stillOwns().then(() => true))
           case 'alive':
-            return true
+            return later(life.alive())
           default:
             return
         }
@@ -96,3 +107,12 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
   },
   { messages: z.object({ type: z.literal('figures') }) },
 )
+
+function superseded(source: string): TroupeError {
+  return new TroupeError({
+    code: 'log-closed',
+    message: 'another reader has begun meanwhile',
+    place: `source ${source}`,
+    remedy: 'nothing: the newer reader goes on',
+  })
+}

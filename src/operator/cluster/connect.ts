@@ -44,6 +44,7 @@ export async function withCluster<T>(
     await stream.state(answerWithin)
     const kv = await openNatsKv({
       connection: link.connection,
+      inbox: link.inbox,
       world,
       pipeline: definition.name,
       replicas: 1,

@@ -8,6 +8,8 @@ export interface Delivery {
   readonly consumerSequence: number
   /** ms since the Unix epoch, by the server's clock. */
   readonly storedAt: number
+  /** Messages that the consumer had still to deliver. */
+  readonly pending: number
 }
 
 /** Null: not a delivered message. */
@@ -20,6 +22,7 @@ export function deliveryOf(reply: string | undefined): Delivery | null {
   const consumerSequence = Number(tokens[at + 1])
   // Nanoseconds exceed what a number holds exactly.
   const storedAt = Number(tokens[at + 2]!.slice(0, -6))
+  const pending = Number(tokens[at + 3])
   if (!(streamSequence > 0) || !(consumerSequence > 0)) return null
-  return { streamSequence, consumerSequence, storedAt }
+  return { streamSequence, consumerSequence, storedAt, pending }
 }
