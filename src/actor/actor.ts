@@ -169,6 +169,11 @@ export interface SupervisorArgs {
   readonly backoff?: Backoff
   /** Started in this order, stopped in reverse. */
   readonly children: readonly ChildSpec[]
+  /**
+   * `together`: the first time none waits until those before it run, for they need nothing of each other; only with
+   * `one-for-one`. Default `in-order`.
+   */
+  readonly startup?: 'in-order' | 'together'
 }
 
 /** A supervisor as a child: `childOf(supervisor, …)` with these arguments gives a tree. Dynamic children: tell or ask it these. */

@@ -8,7 +8,8 @@
  * - `permanent` is always restarted, `transient` after a failure, `temporary` never (it is forgotten, also when a
  *   sibling's end takes it along);
  * - more than `restarts` restarts within `periodMs` (both ends included) end the supervisor: `restart-intensity`.
- * Ours beside OTP's: a restart waits for its back-off, and an error that says `permanent` is escalated at once.
+ * Ours beside OTP's: a restart waits for its back-off, an error that says `permanent` is escalated at once, and children that
+ * need nothing of each other may start together.
  *
  * Stopping is not here: the kernel stops the children of every actor in reverse order.
  */
@@ -197,6 +198,8 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
   }
 
   function startNext(current: Group, members: readonly Child[]): void {
+    if (current.initial && args.startup === 'together')
+      for (const child of members) if (child.state === 'down') start(child)
     if (members.some((child) => child.state === 'starting' || child.state === 'stopping')) return
     const down = members.filter((child) => child.state === 'down')
     const next = planted.includes('restart-order-reversed') && !current.initial ? down.at(-1) : down[0]

@@ -212,4 +212,12 @@ function checkArgs(path: string, args: SupervisorArgs): void {
       })
     ids.add(spec.id)
   }
+  if (args.startup === 'together' && args.strategy !== 'one-for-one')
+    throw new TroupeError({
+      code: 'bad-child-spec',
+      message: `children whose ends concern each other (${args.strategy}) do not start together`,
+      place: path,
+      remedy: 'let them start in order, or use one-for-one',
+      permanent: true,
+    })
 }

@@ -207,9 +207,12 @@ function ownerSpec(
   })
 }
 
-/** The processors of a partition: each falls and rises alone. */
+/** The processors of a partition: each falls and rises alone, and waits for the sink of no other. */
 export function processorsSpec(children: ChildSpec[]): ChildSpec {
-  return childOf(supervisor, { id: 'processors', args: { strategy: 'one-for-one', ...patient, children } })
+  return childOf(supervisor, {
+    id: 'processors',
+    args: { strategy: 'one-for-one', startup: 'together', ...patient, children },
+  })
 }
 
 export function consumerSpec(

@@ -110,6 +110,25 @@ describe('a supervisor', () => {
     expect(drive(three('one-for-one')).take()).toEqual(['start a', 'start b', 'start c', 'ready'])
   })
 
+  it('starts children together where it may, and is ready when all of them run', () => {
+    const machine = createSupervision({ ...three('one-for-one'), startup: 'together' })
+    const at = { now: 0, random: 0.5 }
+    const types = (input: Input) => machine.handle(input, at).map(({ type }) => type)
+    expect(types({ type: 'begin' })).toEqual(['start', 'start', 'start'])
+    expect(types({ type: 'started', id: 'c', run: 1 })).toEqual([])
+    expect(types({ type: 'started', id: 'a', run: 1 })).toEqual([])
+    expect(types({ type: 'started', id: 'b', run: 1 })).toEqual(['ready'])
+  })
+
+  it('fails with the first of them that cannot start, also where the others are still on their way', () => {
+    const machine = createSupervision({ ...three('one-for-one'), startup: 'together' })
+    const at = { now: 0, random: 0.5 }
+    machine.handle({ type: 'begin' }, at)
+    const error = new Error('no start')
+    const actions = machine.handle({ type: 'start-failed', id: 'b', run: 1, error }, at)
+    expect(actions.filter(({ type }) => type !== 'report')).toEqual([{ type: 'exit', error }])
+  })
+
   it('restarts the failed child alone, one for one', () => {
     const run = drive(three('one-for-one'))
     run.take()

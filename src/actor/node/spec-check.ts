@@ -28,6 +28,7 @@ export const supervisorCheck: Check<SupervisorArgs> = {
     return {
       strategy: oneOf<Strategy>(it.strategy, ['one-for-one', 'one-for-all', 'rest-for-one']),
       children: it.children.map(checkChild),
+      ...optional('startup', it.startup, (startup) => oneOf(startup, ['in-order', 'together'] as const)),
       ...optional('intensity', it.intensity, intensity),
       ...optional('backoff', it.backoff, (backoff) => {
         const given = fields(backoff)
