@@ -193,3 +193,25 @@ test('a processor that starts at the newest frame does so once: its successor go
   ])
   expect(looked).not.toContain(frames)
 })
+
+test('an owner that wakes after it was sealed over removes nothing, though nothing is held back', async () => {
+  const { world, stream, through, until } = simulatedStream()
+  const { append } = await through(write(stream, { world }))
+  for (const position of upTo(5)) append(position)
+  let purges = 0
+  const counting: StreamPort = {
+    ...stream,
+    purge: (...wanted) => {
+      purges++
+      return stream.purge(...wanted)
+    },
+  }
+  const zombie = await through(own(counting, { world }))
+  const stored = () => Object.values(zombie.log.figures().processors).every(({ checkpoint }) => checkpoint > 0)
+  expect(await until(stored)).toBe(true)
+  await through(own(stream, { world, retain: 60_000 }))
+  expect(await until(() => zombie.failures.length > 0)).toBe(true)
+  expect(zombie.failures).toMatchObject([{ code: 'fenced' }])
+  expect(purges).toBe(0)
+  expect(await through(stream.first(frames, 5_000))).not.toBeNull()
+})
