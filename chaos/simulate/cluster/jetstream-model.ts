@@ -223,7 +223,10 @@ export function createBroker(init: BrokerInit): Broker {
     }
     readings.add(reading)
     world.setTimer(delay(), () => {
-      if (open && connection === 0) reading.pump()
+      if (!open || connection > 0) return
+      const last = store.lastSequence
+      if (last < delivered) life.arrive(() => open && options.resumed({ last, delivered }))
+      reading.pump()
     })
     return {
       credit(bytes) {

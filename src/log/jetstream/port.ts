@@ -71,7 +71,7 @@ export interface ReadOptions {
   /**
    * The reading has begun anew behind the last message that was delivered, for a reason that the protocol must look at (the
    * consumer was lost with its server). `last`: the last sequence of the stream now: below what was delivered, the
-   * stream has lost its tail.
+   * stream has lost its tail. A first start behind the end is told too.
    */
   readonly resumed: (state: { readonly last: number; readonly delivered: number }) => void
   readonly failed: (error: Error) => void
