@@ -52,6 +52,7 @@ export interface Broker {
 }
 
 const latency = { least: 0.5, most: 12 }
+const maxBytes = 1e12
 /** Messages of one delivery. */
 const deliveryLimit = 32
 
@@ -255,11 +256,11 @@ export function createBroker(init: BrokerInit): Broker {
       subjects: (filter, deadlineMs) => ask(life, deadlineMs, () => store.subjects(filter)),
       state: (deadlineMs) =>
         ask(life, deadlineMs, (): StreamState => {
-          const bytes = store.bytes()
           const full = world.monotonic() < fullUntil
           return {
-            bytes,
-            maxBytes: full ? Math.max(1, bytes) : 1e12,
+            // Others fill it: its limit stays what it was.
+            bytes: full ? maxBytes : store.bytes(),
+            maxBytes,
             messages: store.count(),
             firstSequence: 1,
             lastSequence: store.lastSequence,
