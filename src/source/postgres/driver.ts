@@ -13,6 +13,7 @@ import { decideStart } from './start.js'
 export const postgresSource: SourceDriver<PostgresSourceDefinition> = {
   kind: 'postgres',
   replayable: true,
+  obliges: false,
   preflight,
 
   async open(config, context) {
