@@ -6,6 +6,8 @@ import { createNatsStream } from '../../src/log/jetstream/nats-stream.js'
 import { mostOwed } from '../../src/log/jetstream/obligations.js'
 import type { StreamPort } from '../../src/log/jetstream/port.js'
 import { provisionStream } from '../../src/log/jetstream/provision.js'
+import { createLogWriter } from '../../src/log/jetstream/writer.js'
+import { realWorld } from '../../src/world/real.js'
 import { simulatedWorld } from '../../src/world/simulated.js'
 import { linkTo, server, silent } from './nats-harness.js'
 import { names, settle, upTo, write } from './shop-log.js'
@@ -84,4 +86,38 @@ test('what waits for the holdback is told in bounded steps: nothing early, nothi
   expect(state).toEqual({ at: many })
   expect(most).toBeLessThan(1_020)
   expect(holdback.figures()).toEqual({ heldBack: 0, heldBackMs: 0 })
+})
+
+test('a reader that is ended while it looks for what its source must be told does not wait for it', async () => {
+  const stream = await stage()
+  let reading = false
+  const deaf: StreamPort = {
+    ...stream,
+    read() {
+      reading = true
+      return { credit() {}, stop() {} }
+    },
+  }
+  const writer = createLogWriter({
+    world: realWorld,
+    log: silent,
+    stream: deaf,
+    names,
+    source: 'db',
+    sets: [],
+    owner: 'w',
+    holdback: 0,
+    maxMessage: 64 * 1024,
+    obliges: true,
+    tell: () => {},
+    hurry: () => {},
+    failed: () => {},
+  })
+  const opened = writer.open().then(
+    () => null,
+    (error) => error,
+  )
+  await settle(() => expect(reading).toBe(true))
+  await writer.close(0)
+  expect(await opened).toMatchObject({ code: 'log-closed' })
 })

@@ -69,6 +69,7 @@ export function createObligations(init: ObligationsInit): Obligations {
   let purging: Timer | null = null
   let over = false
   const waiting: (() => void)[] = []
+  let giveUp: ((error: Error) => void) | null = null
 
   function add(receipt: number, bytes: number, sequence: number): void {
     owed.push({ receipt, bytes, sequence, storedAt: world.monotonic(), done: receipt === 0 })
@@ -93,6 +94,7 @@ export function createObligations(init: ObligationsInit): Obligations {
       }
       const done = (error?: Error) => {
         ended = true
+        giveUp = null
         late.cancel()
         looking.cancel()
         reading.stop()
@@ -115,6 +117,7 @@ export function createObligations(init: ObligationsInit): Obligations {
         resumed: () => {},
         failed: done,
       })
+      giveUp = done
     })
     for (const { receipt, bytes, sequence } of found) add(receipt, bytes.length, sequence)
     add(0, 0, end)
@@ -213,6 +216,7 @@ export function createObligations(init: ObligationsInit): Obligations {
     stop() {
       over = true
       purging?.cancel()
+      giveUp?.(new TroupeError({ code: 'log-closed', message: 'the log was closed meanwhile', place }))
       goOn()
     },
     figures: () => ({ undischarged: owed.length, owedBytes, waitsForHoldback: waiting.length > 0 }),
