@@ -28,7 +28,10 @@ export const pump = defineActor<PumpArgs, PumpMessage>(
   { module: import.meta.url, export: 'pump' },
   async (context, args) => {
     const log = context.ref<LogMessage>(args.log)
-    const opened = await log.ask<Opened>({ type: 'open-reader', source: runtimeSource, reader: context.path }, 30_000)
+    const opened = await log.ask<Opened>(
+      { type: 'open-reader', source: runtimeSource, reader: context.path, obliges: false },
+      30_000,
+    )
     const flushes = buildFrames(args.events)
     let epoch = 0n
     let number = 0

@@ -64,7 +64,13 @@ export type FrameMark = Position
 export type LogMessage =
   | Append
   /** Ask: seals the source with the next term and says where its reader goes on. The reply is an `Opened`. */
-  | { readonly type: 'open-reader'; readonly source: string; readonly reader: string }
+  | {
+      readonly type: 'open-reader'
+      readonly source: string
+      readonly reader: string
+      /** As of the source's driver. */
+      readonly obliges: boolean
+    }
   /** Ask: replies when it is certain that no later reader of this source was opened. Fails the log of a reader where one was. */
   | { readonly type: 'still-owner' }
   /** What an obligation demanded has been done at the source. */

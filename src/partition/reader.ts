@@ -38,8 +38,9 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
   { module: import.meta.url, export: 'reader' },
   async (context: ActorContext<ReaderInput>, args) => {
     const log = context.ref<LogMessage>(args.log)
+    const driver = await sourceDriver(args.config.kind)
     const opened = await log.ask<Opened>(
-      { type: 'open-reader', source: args.source, reader: context.path },
+      { type: 'open-reader', source: args.source, reader: context.path, obliges: driver.obliges },
       sealDeadline,
     )
     const router = createRouter({
@@ -62,7 +63,7 @@ export const reader = defineActor<ReaderArgs, ReaderInput>(
       hurry: () => log.tell({ type: 'hurry' }),
     })
     const { checkpoint } = opened
-    const running: SourceReader = await (await sourceDriver(args.config.kind)).open(args.config, {
+    const running: SourceReader = await driver.open(args.config, {
       world: context.world,
       log: context.log,
       pipeline: args.pipeline,

@@ -125,6 +125,8 @@ export interface SourceDriver<Config> {
   readonly kind: string
   /** What the source can promise, for `explain` and refusals. */
   readonly replayable: boolean
+  /** Its appends may bear obligations: what it must be told is more than a position. */
+  readonly obliges: boolean
   /**
    * Checks the server and the configuration before anything is started, and creates what its policy allows.
    * @throws TroupeError with code, place and remedy

@@ -11,7 +11,9 @@ export const readerStub = defineActor<{ readonly log: string }, ReaderStubMessag
   { module: import.meta.url, export: 'readerStub' },
   async (context, { log }) => {
     if (readers.broken) throw new Error('the source is away')
-    await context.ref<LogMessage>(log).ask({ type: 'open-reader', source: 'db', reader: context.path }, 30_000)
+    await context
+      .ref<LogMessage>(log)
+      .ask({ type: 'open-reader', source: 'db', reader: context.path, obliges: true }, 30_000)
     return {
       receive(message) {
         if (message.type === 'hang') return new Promise(() => {})

@@ -8,7 +8,7 @@ import { streamNames } from '../../src/log/jetstream/names.js'
 import { createPartitionLog, type PartitionLog, type PartitionLogInit } from '../../src/log/jetstream/partition.js'
 import type { StreamPort } from '../../src/log/jetstream/port.js'
 import { createLogWriter, type LogWriter, type LogWriterInit } from '../../src/log/jetstream/writer.js'
-import type { DeliveredFrame, FrameMark, ReaderMessage } from '../../src/log/log.js'
+import type { DeliveredFrame, FrameMark, Opened, ReaderMessage } from '../../src/log/log.js'
 import { realWorld } from '../../src/world/real.js'
 import { silent } from './nats-harness.js'
 
@@ -19,8 +19,11 @@ export interface Writing {
   readonly writer: LogWriter
   readonly told: ReaderMessage[]
   readonly failures: Error[]
+  readonly opened: Opened
   /** Appends one frame of one record at this position. */
   append(position: number, size?: number): void
+  /** Appends nothing but what the source must be told. */
+  oblige(bytes: Uint8Array): void
 }
 
 let owners = 0
@@ -39,12 +42,14 @@ export async function write(stream: StreamPort, over: Partial<LogWriterInit> = {
     owner: `w${++owners}`,
     holdback: 0,
     maxMessage: 64 * 1024,
+    obliges: true,
     tell: (message) => told.push(message),
     hurry: () => {},
     failed: (error) => failures.push(error),
     ...over,
   })
-  const { term } = await writer.open()
+  const opened = await writer.open()
+  const { term } = opened
   // A simulated World stands still once the test has ended.
   if (over.world === undefined) onTestFinished(() => writer.close(0))
   let number = 0
@@ -52,6 +57,20 @@ export async function write(stream: StreamPort, over: Partial<LogWriterInit> = {
     writer,
     told,
     failures,
+    opened,
+    oblige(obligation) {
+      number++
+      writer.append({
+        type: 'append',
+        source: 'db',
+        term,
+        number,
+        slab: null,
+        frames: [],
+        state: { at: number },
+        obligation,
+      })
+    },
     append(position, size = 100) {
       const frames = createFrameWriter({
         source,

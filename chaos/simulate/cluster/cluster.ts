@@ -172,6 +172,7 @@ export function createCluster(init: ClusterInit): Cluster {
             holdback,
             maxMessage,
             planted,
+            obliges: !(first === 'slot'),
             open: (context) =>
               first === 'slot'
                 ? openSlotReader(slot, life, world, context)

@@ -22,6 +22,7 @@ export interface ReaderUnitInit {
   readonly holdback: number
   readonly maxMessage: number
   readonly planted: readonly string[]
+  readonly obliges: boolean
   readonly open: (context: SourceContext & { readonly discharge: Discharge }) => Promise<SourceReader>
   /** Tells every owner that it can reach. */
   readonly hurry: () => void
@@ -74,6 +75,7 @@ export function startReader(init: ReaderUnitInit): Unit {
     owner: init.owner,
     holdback: init.holdback,
     maxMessage: init.maxMessage,
+    obliges: init.obliges,
     tell,
     hurry: init.hurry,
     failed: end,

@@ -41,7 +41,7 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
     const life = createReaderLife({ world, patience: args.patience })
 
     /** For each reader a new one: what the reader before it still had under way is fenced by the seal. */
-    async function openFor(path: string): Promise<Opened> {
+    async function openFor(path: string, obliges: boolean): Promise<Opened> {
       const mine = ++opening
       await writer?.close(0)
       // Given up meanwhile: nobody would end the next one, which would seal when the servers are back.
@@ -59,6 +59,7 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
         owner: ownerName(address, world),
         holdback: address.holdback,
         maxMessage,
+        obliges,
         tell: (message) => {
           if (writer === own) reader?.tell(message)
         },
@@ -78,7 +79,7 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
         switch (message.type) {
           case 'open-reader':
             // A seal takes its time, and so do many obligations.
-            return later(openFor(message.reader))
+            return later(openFor(message.reader, message.obliges))
           case 'append':
             writer?.append(message)
             return

@@ -12,7 +12,7 @@ import { readFrameHeader } from '../../event/open.js'
 import { comparePositions, formatPosition } from '../../event/position.js'
 import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
-import type { Timer, World } from '../../world/world.js'
+import type { World } from '../../world/world.js'
 import {
   type Append,
   type FrameMark,
@@ -24,7 +24,9 @@ import {
 } from '../log.js'
 import { createCover } from './cover.js'
 import { createFence, type FenceFigures, toLogError } from './fence.js'
+import { createHoldback } from './holdback.js'
 import type { StreamNames } from './names.js'
+import { createObligations } from './obligations.js'
 import { chunksOf, largestFrame, pack } from './parcel.js'
 import { batchLimits, type StreamMessage, type StreamPort } from './port.js'
 import { culprit, mark } from './room.js'
@@ -45,6 +47,8 @@ export interface LogWriterInit {
   readonly holdback: number
   /** Most bytes of payload in one message. */
   readonly maxMessage: number
+  /** Its driver must be told of single appends: obligations are looked for, and may be appended. */
+  readonly obliges: boolean
   readonly tell: (message: ReaderMessage) => void
   /** Asks the owners to write their checkpoints now. */
   readonly hurry: () => void
@@ -75,7 +79,11 @@ export interface LogWriterFigures extends FenceFigures {
   /** Committed and held back: appends, and ms of the oldest. */
   readonly heldBack: number
   readonly heldBackMs: number
+  /** Obligations in the log, and bytes of those that the source was not told of. */
   readonly undischarged: number
+  readonly owedBytes: number
+  /** Nothing is stored until confirmations have come: too much waits for the holdback. */
+  readonly waitsForHoldback: boolean
   /** While the log is at its mark: the processor that keeps it there, as `processor scope.partition`. Else null. */
   readonly stoppedBy: string | null
   readonly streamBytes: number
@@ -90,22 +98,10 @@ interface Waiting {
   readonly messages: number
 }
 
-/** Stored, and not yet told to the source. */
-interface Held {
-  readonly storedAt: number
-  readonly state: ReaderState
-  readonly receipts: readonly Obligation[]
-}
-
 /** Bytes appended, and ms, after which the stream is looked at again. */
 const lookBytes = 8 * 1024 * 1024
 const lookEvery = 1_000
 const stateDeadline = 5_000
-const obligationsDeadline = 60_000
-/** ms after which an end that does not come is looked for. */
-const obligationsLook = 2_000
-/** ms between two purges of obligations. */
-const purgeEvery = 1_000
 
 export function createLogWriter(init: LogWriterInit): LogWriter {
   const { world, log, stream, names, source, owner, maxMessage, planted = [] } = init
@@ -117,14 +113,6 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   const marks = new Map<string, FrameMark>()
   const queue: Waiting[] = []
   let queuedBytes = 0
-  const held: Held[] = []
-  /** Stored obligations that the source was not told of or has not fulfilled, and marks of seals (receipt 0); oldest first. */
-  const obligations: {
-    readonly receipt: number
-    readonly sequence: number
-    readonly storedAt: number
-    done: boolean
-  }[] = []
   let receipts = 0
   let frames = 0n
   let appended = 0
@@ -137,9 +125,29 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   let streamBytes = 0
   let streamLimit = Number.POSITIVE_INFINITY
   let stoppedBy: string | null = null
-  let confirming: Timer | null = null
-  let purging: Timer | null = null
   const idle: (() => void)[] = []
+  const holdback = createHoldback({
+    world,
+    holdback: init.holdback,
+    stillStands,
+    confirm(state, receipts) {
+      confirmed = state
+      init.tell({ type: 'confirmed', term: fence.term, number: 0, state, receipts })
+    },
+    failed: fail,
+  })
+  const obligations = createObligations({
+    world,
+    log,
+    stream,
+    subject: names.obligations(source),
+    source,
+    place,
+    holdback: init.holdback,
+    maxMessage,
+    stillStands,
+    failed: fail,
+  })
   const settling = createSettling({
     world,
     log,
@@ -148,6 +156,10 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     hurry: init.hurry,
     settled: (number) => init.tell({ type: 'settled', term: fence.term, number }),
   })
+
+  function stillStands(): Promise<boolean> {
+    return fence.stillStands(subject)
+  }
 
   function fail(error: unknown): void {
     if (over) return
@@ -158,8 +170,8 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   function end(): void {
     over = true
     fence.close()
-    confirming?.cancel()
-    purging?.cancel()
+    holdback.stop()
+    obligations.stop()
     settling.stop()
     for (const resolve of idle.splice(0)) resolve()
   }
@@ -174,65 +186,15 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
         stored = { ...known, term, owner, commit: 0, run: nextRun(known.run, world) }
         return [{ subject, payload: encodeReader(stored) }]
       },
-      // Obligations are read up to here: nobody can write any behind it.
-      [{ subject: names.obligations(source), payload: Buffer.alloc(0), headers: { 'T-R': '0' } }],
+      init.obliges ? [obligations.end] : [],
     )
     receipts = stored.receipt
     confirmed = stored.confirmed
     for (const [key, lanes] of Object.entries(stored.previous)) previous.set(key, { ...lanes })
     for (const [key, at] of Object.entries(stored.marks)) marks.set(key, at)
-    const kept = await readObligations(sequence - 1)
-    const storedAt = world.monotonic()
-    for (const { receipt, sequence } of kept) obligations.push({ receipt, sequence, storedAt, done: false })
-    obligations.push({ receipt: 0, sequence: sequence - 1, storedAt, done: true })
-    discharge([])
-    // How long ago they were stored nobody can tell by a clock of his own: they are held back once more.
-    if (kept.length > 0 || stored.state !== null)
-      held.push({ storedAt: world.monotonic(), state: stored.state ?? {}, receipts: kept })
-    scheduleConfirm()
+    const kept = init.obliges ? await obligations.read(sequence - 1) : []
+    if (kept.length > 0 || stored.state !== null) holdback.find(stored.state ?? {}, kept)
     return openedFrom(source, stored, kept)
-  }
-
-  /** All of them, up to the one that the seal has written. */
-  async function readObligations(last: number): Promise<(Obligation & { readonly sequence: number })[]> {
-    const found: (Obligation & { sequence: number })[] = []
-    await new Promise<void>((resolve, reject) => {
-      const late = world.setTimer(obligationsDeadline, () => done(obligationsLate()))
-      let looking = world.setTimer(obligationsLook, look)
-      let ended = false
-      const lookLater = () => {
-        if (!ended) looking = world.setTimer(obligationsLook, look)
-      }
-      /** The end may have been lost with a tail, or removed by a successor: then it never comes. */
-      function look(): void {
-        stream.at(last, stateDeadline).then((found) => {
-          if (ended || found?.subject === names.obligations(source)) return lookLater()
-          fence.stillStands(subject).then((answered) => (answered ? done(obligationsLost(last)) : lookLater()), done)
-        }, lookLater)
-      }
-      const done = (error?: Error) => {
-        ended = true
-        late.cancel()
-        looking.cancel()
-        reading.stop()
-        if (error === undefined) resolve()
-        else reject(error)
-      }
-      const reading = stream.read({
-        subject: names.obligations(source),
-        from: 1,
-        window: 16 * 1024 * 1024,
-        message({ headers, payload, sequence }) {
-          const receipt = Number(headers['T-R'])
-          if (receipt > 0) found.push({ receipt, bytes: Uint8Array.from(payload), sequence })
-          reading.credit(payload.length)
-          if (sequence >= last) done()
-        },
-        resumed: () => {},
-        failed: done,
-      })
-    })
-    return found
   }
 
   async function stillOwns(): Promise<void> {
@@ -242,25 +204,6 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       fail(error)
       throw error
     }
-  }
-
-  function obligationsLost(sequence: number): TroupeError {
-    return new TroupeError({
-      code: 'log-rewind',
-      message: `the log has lost its tail: our seal at sequence ${sequence} is gone`,
-      place,
-      remedy: 'nothing: the reader seals again; set sync_interval: always on the NATS servers',
-      permanent: true,
-    })
-  }
-
-  function obligationsLate(): TroupeError {
-    return new TroupeError({
-      code: 'log-silent',
-      message: `what the source must still be told could not be read within ${obligationsDeadline / 1000} s`,
-      place,
-      remedy: 'look at the NATS servers; the reader is started again',
-    })
   }
 
   // Appending ------------------------------------------------------------------------------------------------------
@@ -274,7 +217,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     appended = one.number
     const headers = one.frames.map((place) => readFrameHeader(Buffer.from(one.slab!.memory), place.offset))
     let bytes = one.obligation?.length ?? 0
-    let messages = one.obligation === null ? 0 : 1
+    let messages = one.obligation === null ? 0 : chunksOf(one.obligation.length, maxMessage)
     for (const { length } of one.frames) {
       bytes += length
       messages += chunksOf(length, maxMessage)
@@ -300,6 +243,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   }
 
   async function store(): Promise<void> {
+    await obligations.room()
     await waitForRoom()
     if (over) return
     const batch = nextBatch()
@@ -323,9 +267,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     stored = next
     sequence = end
     const first = end - messages.length
-    const storedAt = world.monotonic()
-    for (const { receipt, index } of obliged)
-      obligations.push({ receipt, sequence: first + index, storedAt, done: false })
+    for (const { index, ...obligation } of obliged) obligations.keep(obligation, first + index)
     release(
       batch,
       obliged.map(({ receipt, bytes }) => ({ receipt, bytes })),
@@ -371,7 +313,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
 
   function assemble(batch: readonly Waiting[]) {
     const messages: StreamMessage[] = []
-    const obliged: { receipt: number; bytes: Uint8Array; index: number }[] = []
+    const obliged: (Obligation & { readonly index: number })[] = []
     for (const { append, headers } of batch) {
       for (const [index, place] of append.frames.entries()) {
         const header = headers[index]!
@@ -386,12 +328,9 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       }
       if (append.obligation !== null) {
         receipts++
-        obliged.push({ receipt: receipts, bytes: append.obligation, index: messages.length })
-        messages.push({
-          subject: names.obligations(source),
-          payload: append.obligation,
-          headers: { 'T-R': String(receipts) },
-        })
+        const obligation: Obligation = { receipt: receipts, bytes: append.obligation }
+        messages.push(...obligations.messages(obligation))
+        obliged.push({ ...obligation, index: messages.length - 1 })
       }
     }
     return { messages, obliged, state: batch.at(-1)!.append.state }
@@ -426,87 +365,8 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       slabs: batch.flatMap(({ append }) => (append.slab === null ? [] : [append.slab])),
     })
     init.tell({ type: 'stored', term: fence.term, number })
-    held.push({ storedAt: world.monotonic(), state, receipts: fulfilled })
-    if (init.holdback === 0) confirm(world.monotonic())
-    else scheduleConfirm()
+    holdback.hold(state, fulfilled)
     settling.stored(number)
-  }
-
-  // Confirming -----------------------------------------------------------------------------------------------------
-
-  function scheduleConfirm(): void {
-    if (confirming !== null || over || held.length === 0) return
-    const due = Math.max(0, held[0]!.storedAt + init.holdback - world.monotonic())
-    // Many appends a second share one confirmation.
-    confirming = world.setTimer(Math.max(due, Math.min(1_000, init.holdback / 20)), () => {
-      confirming = null
-      confirmDue().then(scheduleConfirm, fail)
-    })
-  }
-
-  /**
-   * What was acknowledged may have been lost since, and an idle reader would not notice: what is confirmed must be seen to
-   * stand a holdback after it was stored.
-   */
-  async function confirmDue(): Promise<void> {
-    const until = world.monotonic() - init.holdback
-    if (init.holdback > 0 && !(await fence.stillStands(subject))) return
-    if (!over) confirm(until)
-  }
-
-  function confirm(until: number): void {
-    let count = 0
-    while (count < held.length && held[count]!.storedAt <= until) count++
-    if (count === 0) return
-    const gone = held.splice(0, count)
-    const { state } = gone.at(-1)!
-    confirmed = state
-    init.tell({
-      type: 'confirmed',
-      term: fence.term,
-      number: 0,
-      state,
-      receipts: gone.flatMap((one) => one.receipts),
-    })
-  }
-
-  function discharge(done: readonly number[]): void {
-    const gone = new Set(done)
-    for (const obligation of obligations) if (gone.has(obligation.receipt)) obligation.done = true
-    schedulePurge()
-  }
-
-  function schedulePurge(): void {
-    if (purging !== null || over) return
-    purging = world.setTimer(purgeEvery, () => {
-      purging = null
-      purge().catch(fail)
-    })
-  }
-
-  /**
-   * Only what is a holdback old and stands: a purge may be carried out late, and where a tail was lost meanwhile it would
-   * remove what was stored anew at the same sequences.
-   */
-  async function purge(): Promise<void> {
-    const until = world.monotonic() - init.holdback
-    let keep = 0
-    let count = 0
-    while (count < obligations.length && obligations[count]!.done && obligations[count]!.storedAt <= until)
-      keep = obligations[count++]!.sequence + 1
-    if (obligations[count]?.done === true) schedulePurge()
-    if (count === 0 || over) return
-    if (init.holdback > 0 && !(await fence.stillStands(subject))) return schedulePurge()
-    if (over) return
-    try {
-      await stream.purge(names.obligations(source), keep, stateDeadline)
-      obligations.splice(0, count)
-    } catch (error) {
-      log.debug(
-        { source, error: String(error) },
-        'fulfilled obligations could not be removed; tried again with the next',
-      )
-    }
   }
 
   // Room -----------------------------------------------------------------------------------------------------------
@@ -548,7 +408,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
   return {
     open,
     append,
-    discharge,
+    discharge: obligations.discharge,
     hurry: () => settling.want(appended),
     stillOwns,
     async close(deadlineMs) {
@@ -567,9 +427,8 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       term: fence.term,
       sequence,
       waitingBytes: queuedBytes,
-      heldBack: held.length,
-      heldBackMs: held.length === 0 ? 0 : Math.round(world.monotonic() - held[0]!.storedAt),
-      undischarged: obligations.length,
+      ...holdback.figures(),
+      ...obligations.figures(),
       stoppedBy,
       streamBytes,
       streamLimit,

@@ -19,7 +19,7 @@ export interface RelationCatalog {
   /** At once where everything is known; else after asking. */
   explain(relation: RelationMessage): ExplainedRelation | Promise<ExplainedRelation>
   /** Learns the tables of a publication beforehand, so that their first rows need not wait. */
-  learnPublication(publication: string): Promise<void>
+  learnPublication(publication: string, client: pg.Client): Promise<void>
 }
 
 /** How deep types may hold types; PostgreSQL itself has no limit, and no sane schema comes near. */
@@ -63,14 +63,12 @@ export function createRelationCatalog(ask: AskCatalog): RelationCatalog {
         if (needsPrimaryKey(relation)) await learnPrimaryKeys(client, [relation.oid], primaryKeys)
       }).then(() => fromKnown(relation))
     },
-    async learnPublication(publication) {
-      await ask(async (client) => {
-        const columns = await client.query<{ relation: number; type: number }>(publishedTypes, [publication])
-        const relations = [...new Set(columns.rows.map((row) => row.relation))]
-        const custom = [...new Set(columns.rows.map((row) => row.type))].filter((type) => !isBuiltIn(type))
-        await learnTypes(client, custom, types)
-        await learnPrimaryKeys(client, relations, primaryKeys)
-      })
+    async learnPublication(publication, client) {
+      const columns = await client.query<{ relation: number; type: number }>(publishedTypes, [publication])
+      const relations = [...new Set(columns.rows.map((row) => row.relation))]
+      const custom = [...new Set(columns.rows.map((row) => row.type))].filter((type) => !isBuiltIn(type))
+      await learnTypes(client, custom, types)
+      await learnPrimaryKeys(client, relations, primaryKeys)
     },
   }
 }

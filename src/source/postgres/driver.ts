@@ -8,23 +8,37 @@ import { readable } from './errors.js'
 import { preflight } from './preflight.js'
 import { createReader } from './reader.js'
 import { connectReader, startStream } from './session.js'
-import { decideStart } from './start.js'
+import { createDeadline, decideStart } from './start.js'
 
 export const postgresSource: SourceDriver<PostgresSourceDefinition> = {
   kind: 'postgres',
   replayable: true,
+  obliges: false,
   preflight,
 
   async open(config, context) {
     const place = `source ${context.name}`
     const server = serverLabel(config)
     const translate = (error: unknown) => readable(error, { place, server })
-    const connection = await connectReader(config, context, place)
+    const catalog = createRelationCatalog((ask) => withCatalog(config, place, ask))
+    // Both at once, and one catalog connection for every question: the source stands still meanwhile.
+    const connecting = connectReader(config, context, place)
+    connecting.catch(() => {})
     try {
-      const start = await decideStart(config, context, connection, place)
-      const timeout = await connection.query("SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'")
-      const catalog = createRelationCatalog((ask) => withCatalog(config, place, ask))
-      await catalog.learnPublication(config.publication)
+      const { connection, start, timeout } = await withCatalog(
+        config,
+        place,
+        async (client) => {
+          const connection = await connecting
+          const start = await decideStart(config, context, connection, client, place)
+          const [timeout] = await Promise.all([
+            connection.query("SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'"),
+            catalog.learnPublication(config.publication, client),
+          ])
+          return { connection, start, timeout }
+        },
+        createDeadline,
+      )
       const starting = createReader({
         context,
         start,
@@ -37,7 +51,7 @@ export const postgresSource: SourceDriver<PostgresSourceDefinition> = {
       const copy = await startStream(config, context, place, connection, start.state.lsn, starting.handlers)
       return starting.begin(copy)
     } catch (error) {
-      await connection.end().catch(() => {})
+      connecting.then((connection) => connection.end()).catch(() => {})
       throw translate(error)
     }
   },

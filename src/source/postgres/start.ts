@@ -3,11 +3,12 @@
  * slot that still holds everything after our checkpoint. If not, the reader stops with a named error, or, where the
  * configuration says `onGap: report`, goes on behind a loss window. It never goes on without a word.
  */
+import type pg from 'pg'
 import type { LossWindow } from '../../event/marker.js'
 import type { ReplicationConnection } from '../../wire/copyboth.js'
 import { TroupeError } from '../../world/error.js'
 import type { SourceContext } from '../source.js'
-import { readerNamePrefix, serverLabel, withCatalog } from './connection.js'
+import { readerNamePrefix, serverLabel } from './connection.js'
 import type { PostgresSourceDefinition } from './definition.js'
 import { formatLsn, parseLsn } from './lsn.js'
 import { createSlot, gapError, judgeSlot, readSlot, slotHolder, slotInUse, slotNotThere } from './slot.js'
@@ -16,8 +17,8 @@ import { fromReaderState, type PostgresState } from './state.js'
 /** The only lane of a slot. */
 export const walLane = 'wal'
 
-/** ms that creating a slot may wait for the transactions that are open. */
-const createDeadline = 120_000
+/** ms that creating a slot may wait for the transactions that are open: what a question on the catalog connection may take. */
+export const createDeadline = 120_000
 
 export interface Start {
   readonly state: PostgresState
@@ -40,6 +41,7 @@ export async function decideStart(
   config: PostgresSourceDefinition,
   context: SourceContext,
   replication: ReplicationConnection,
+  catalog: pg.Client,
   place: string,
 ): Promise<Start> {
   const system = await identifySystem(replication)
@@ -58,64 +60,57 @@ export async function decideStart(
   })
 
   const prefix = readerNamePrefix(context.pipeline, context.name)
-  return withCatalog(
-    config,
-    place,
-    async (client) => {
-      const slot = await readSlot(client, config.slot)
-      const verdict = judgeSlot(config, system.database, slot, joined, place)
-      switch (verdict.kind) {
-        case 'create': {
-          context.log.info({ slot: config.slot }, 'creating the replication slot: waits for open transactions')
-          const lsn = await createSlot(client, config.slot)
-          return begun(
-            begin(lsn),
-            broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code),
-            epoch === undefined,
-          )
-        }
-        case 'joined': {
-          if (joined !== null) {
-            const { confirmed: known } = context.resume
-            const confirmed = known === null ? null : fromReaderState(known, place)
-            return {
-              state: { ...joined, timeline: system.timeline },
-              window: null,
-              confirmed: confirmed === null ? (slot?.confirmed ?? 0n) : confirmed.lsn,
-              fresh: confirmed?.epoch !== joined.epoch,
-            }
-          }
-          const lsn = slot?.confirmed ?? 0n
-          context.log.info(
-            { slot: config.slot, lsn: formatLsn(lsn) },
-            'no checkpoint yet: reading from the position of the slot',
-          )
-          return begun(
-            begin(lsn),
-            broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code),
-            epoch === undefined,
-          )
-        }
-        case 'gap': {
-          // It has moved on because a newer reader of this source has it: that is no gap, and not ours to judge.
-          const holder = await slotHolder(client, config.slot, prefix, context.term)
-          if (holder?.is === 'newer') throw slotInUse(config, serverLabel(config), holder, place)
-          // Such a reader may also have come and gone while this one stood still.
-          await context.stillOwns()
-          if (config.onGap !== 'report') throw gapError(config, verdict, joined, place)
-          const lsn = verdict.recreate ? await recreate() : verdict.to!
-          context.log.warn({ slot: config.slot, cause: verdict.cause, lsn: formatLsn(lsn) }, 'going on behind a gap')
-          return begun(begin(lsn), windowOf(context, config.slot, stored, lsn, verdict.cause), epoch === undefined)
+  const slot = await readSlot(catalog, config.slot)
+  const verdict = judgeSlot(config, system.database, slot, joined, place)
+  switch (verdict.kind) {
+    case 'create': {
+      context.log.info({ slot: config.slot }, 'creating the replication slot: waits for open transactions')
+      const lsn = await createSlot(catalog, config.slot)
+      return begun(
+        begin(lsn),
+        broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code),
+        epoch === undefined,
+      )
+    }
+    case 'joined': {
+      if (joined !== null) {
+        const { confirmed: known } = context.resume
+        const confirmed = known === null ? null : fromReaderState(known, place)
+        return {
+          state: { ...joined, timeline: system.timeline },
+          window: null,
+          confirmed: confirmed === null ? (slot?.confirmed ?? 0n) : confirmed.lsn,
+          fresh: confirmed?.epoch !== joined.epoch,
         }
       }
-      async function recreate(): Promise<bigint> {
-        if (config.createSlot !== 'if-missing') throw slotNotThere(config, place)
-        if (slot !== null) await client.query('SELECT pg_drop_replication_slot($1)', [config.slot])
-        return createSlot(client, config.slot)
-      }
-    },
-    createDeadline,
-  )
+      const lsn = slot?.confirmed ?? 0n
+      context.log.info(
+        { slot: config.slot, lsn: formatLsn(lsn) },
+        'no checkpoint yet: reading from the position of the slot',
+      )
+      return begun(
+        begin(lsn),
+        broken === null ? null : windowOf(context, config.slot, stored, lsn, broken.code),
+        epoch === undefined,
+      )
+    }
+    case 'gap': {
+      // It has moved on because a newer reader of this source has it: that is no gap, and not ours to judge.
+      const holder = await slotHolder(catalog, config.slot, prefix, context.term)
+      if (holder?.is === 'newer') throw slotInUse(config, serverLabel(config), holder, place)
+      // Such a reader may also have come and gone while this one stood still.
+      await context.stillOwns()
+      if (config.onGap !== 'report') throw gapError(config, verdict, joined, place)
+      const lsn = verdict.recreate ? await recreate() : verdict.to!
+      context.log.warn({ slot: config.slot, cause: verdict.cause, lsn: formatLsn(lsn) }, 'going on behind a gap')
+      return begun(begin(lsn), windowOf(context, config.slot, stored, lsn, verdict.cause), epoch === undefined)
+    }
+  }
+  async function recreate(): Promise<bigint> {
+    if (config.createSlot !== 'if-missing') throw slotNotThere(config, place)
+    if (slot !== null) await catalog.query('SELECT pg_drop_replication_slot($1)', [config.slot])
+    return createSlot(catalog, config.slot)
+  }
 }
 
 function begun(state: PostgresState, window: LossWindow | null, fresh: boolean): Start {

@@ -10,6 +10,7 @@ import { groupOf, openReader } from './reader.js'
 export const redisStreamsSource: SourceDriver<RedisStreamsSourceDefinition> = {
   kind: 'redis-streams',
   replayable: true,
+  obliges: true,
 
   async preflight(config, context) {
     const place = `source ${context.name}`

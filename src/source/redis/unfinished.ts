@@ -3,11 +3,11 @@
  * dropped. By id, never by "at or below": entries of a dead reader arrive after their successors.
  *
  * Kept as the obligations themselves, some two bytes an id; looked into only when an id comes that is not new, for which
- * a set is made and kept while an exchange of claims goes on. Bounded by the log's credits, and by what is acknowledged
- * during one exchange.
+ * a set is made and kept while an exchange of claims goes on. Bounded by the log's credits, in a cluster by what may wait for
+ * its holdback, and by what is acknowledged during one exchange.
  */
 import type { EntryId } from './entry-id.js'
-import { idText } from './entry-id.js'
+import { type KnownIds, knownIds } from './known-ids.js'
 import { countReceipt, receiptBuilder, visitReceipt } from './receipts.js'
 
 export interface Unfinished {
@@ -33,13 +33,13 @@ export function unfinished(streams: readonly string[], outstanding: readonly Uin
   const confirmed: Uint8Array[] = []
   /** Acknowledged while an exchange was under way: what it brings may have been claimed before. */
   let retained: Uint8Array[] = []
-  let known: Set<string> | null = null
+  let known: KnownIds | null = null
   let exchanges = 0
 
-  function look(): Set<string> {
+  function look(): KnownIds {
     if (known !== null) return known
-    const set = new Set<string>()
-    const add = (stream: string, id: EntryId) => set.add(`${stream}\0${idText(id)}`)
+    const set = knownIds()
+    const { add } = set
     for (const receipt of retained) visitReceipt(receipt, add)
     for (const receipt of confirmed) visitReceipt(receipt, add)
     for (const receipt of appended) visitReceipt(receipt, add)
@@ -63,9 +63,9 @@ export function unfinished(streams: readonly string[], outstanding: readonly Uin
     },
     add(stream, id) {
       builder.add(stream, id)
-      known?.add(`${streams[stream]}\0${idText(id)}`)
+      known?.add(streams[stream]!, id)
     },
-    has: (stream, id) => look().has(`${stream}\0${idText(id)}`),
+    has: (stream, id) => look().has(stream, id),
     take() {
       const bytes = builder.take()
       if (bytes !== null) appended.push(bytes)
