@@ -258,8 +258,6 @@ export function createBroker(init: BrokerInit): Broker {
             bytes,
             maxBytes: full ? Math.max(1, bytes) : 1e12,
             messages: store.count(),
-            firstSequence: 1,
-            lastSequence: store.lastSequence,
           }
         }),
       read: (options) => read(life, options),
