@@ -10,6 +10,7 @@ import { openLmdbStore } from '../checkpoint/lmdb.js'
 import { readFrameHeader } from '../event/open.js'
 import { comparePositions, formatPosition } from '../event/position.js'
 import { TroupeError } from '../world/error.js'
+import { sleep } from '../world/sleep.js'
 import type { LogMessage, OwnerMessage, PartitionSet, ReaderMessage } from './log.js'
 import { partitionKey } from './log.js'
 import { createMemoryLog, type Delivery, type MemoryLog, type Return } from './memory.js'
@@ -60,8 +61,7 @@ export const log = defineActor<LogArgs, LogMessage>(
       const flush = machine.beginFlush()
       if (flush === null) return
       const write = async () => {
-        if (args.flushDelay > 0)
-          await new Promise<void>((resolve) => context.world.setTimer(args.flushDelay, () => resolve()))
+        if (args.flushDelay > 0) await sleep(context.world, args.flushDelay)
         await store.commit(flush.batch)
       }
       write().then(

@@ -11,6 +11,7 @@ import type { ControlTold } from '../log/jetstream/control-link.js'
 import type { ClusterAddress } from '../log/jetstream/link.js'
 import { connectNats, type NatsLink } from '../wire/nats/connect.js'
 import { messageOf, TroupeError } from '../world/error.js'
+import { sleep } from '../world/sleep.js'
 import { createControl } from './control.js'
 import { openNatsKv } from './nats-kv.js'
 import type { Resource } from './port.js'
@@ -153,7 +154,7 @@ async function openStore(context: ActorContext<ControlMessage>, args: ControlArg
       const final = error instanceof TroupeError && (error.code === 'bucket-missing' || error.permanent)
       if (final || world.monotonic() > until || context.signal.aborted) throw error
       log.warn({ cause: messageOf(error) }, 'the membership cannot be opened yet; tried again')
-      await new Promise<void>((resolve) => world.setTimer(openEvery, resolve))
+      await sleep(world, openEvery)
     }
   }
 }

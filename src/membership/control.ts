@@ -7,6 +7,7 @@
  */
 import { toError } from '../actor/failure.js'
 import { TroupeError } from '../world/error.js'
+import { sleep } from '../world/sleep.js'
 import type { Timer } from '../world/world.js'
 import { type Assignment, type AssignmentInput, assign } from './assignment.js'
 import type { Control, ControlEvent, ControlInit } from './control-port.js'
@@ -14,7 +15,7 @@ import { createCounting } from './counters.js'
 import { within } from './deadline.js'
 import { explainAssignment } from './explanation.js'
 import { createHeartbeat } from './heartbeat.js'
-import { mayJoin, nameTaken, pause } from './join.js'
+import { mayJoin, nameTaken } from './join.js'
 import { createJournal } from './journal.js'
 import { keys } from './keys.js'
 import { encodeRecord, type MemberRecord, type MemberState } from './member.js'
@@ -250,7 +251,7 @@ export function createControl(init: ControlInit): Control {
       if (phase !== 'joining') throw ended()
       if (await firstBeat(over, until)) break
       if (world.monotonic() >= until) throw nameTaken(node)
-      await pause(world, lease / 10)
+      await sleep(world, lease / 10)
     }
     if (phase !== 'joining') throw ended()
     phase = 'member'
@@ -297,7 +298,7 @@ export function createControl(init: ControlInit): Control {
     heartbeat.now()
     poke()
     // Set by name-lost from outside of this function's view.
-    while (!ownership.idle() && world.monotonic() < by && (phase as string) === 'member') await pause(world, 10)
+    while (!ownership.idle() && world.monotonic() < by && (phase as string) === 'member') await sleep(world, 10)
     const clean = ownership.idle()
     end()
     for (const action of ownership.abandon(0)) carryOut(action)

@@ -5,6 +5,7 @@
  * stands still for a lease, by our own clock, is of a dead one. (Should it wake later, the CAS of its next beat tells it.)
  */
 import { TroupeError } from '../world/error.js'
+import { sleep } from '../world/sleep.js'
 import type { World } from '../world/world.js'
 import type { Self } from './lease.js'
 import type { MemberView, Observer } from './observer.js'
@@ -52,12 +53,8 @@ export async function mayJoin(init: JoinInit): Promise<number> {
       if (lives === null) open = true
     }
     if (!open || !init.wanted()) return observer.member(self.node, now)?.revision ?? 0
-    await pause(world, lease / 10)
+    await sleep(world, lease / 10)
   }
-}
-
-export function pause(world: World, ms: number): Promise<void> {
-  return new Promise((resolve) => world.setTimer(ms, resolve))
 }
 
 export function nameTaken(node: string): TroupeError {

@@ -8,6 +8,7 @@
  */
 import { AckPolicy, DeliverPolicy, type JetStreamManager } from '@nats-io/jetstream'
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
+import { toError } from '../actor/failure.js'
 import { deliveryOf } from '../wire/nats/delivery.js'
 import type { Timer, World } from '../world/world.js'
 import { within } from './deadline.js'
@@ -92,7 +93,7 @@ export function watchBucket(init: WatchInit, options: WatchOptions): { stop(): v
 
   function fail(error: unknown): void {
     over()
-    options.failed(error instanceof Error ? error : new Error(String(error)))
+    options.failed(toError(error))
   }
 
   async function create(name: string, inbox: string): Promise<number> {

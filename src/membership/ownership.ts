@@ -337,7 +337,7 @@ export function createOwnership(
       if (outcome.type === 'written') written(slot, outcome.revision, at.now)
       else if (outcome.type === 'unknown') unknown(slot, at.now)
       else if (outcome.run !== slot.run) return actions
-      else if (outcome.type === 'closed') slot.closed = slot.unit === 'stopping'
+      else if (outcome.type === 'closed') slot.closed = slot.unit === 'stopping' && !slot.stoppingFailed
       else if (outcome.type === 'stopped') {
         if (slot.unit === 'stopping') stopped(slot, at)
       } else if (outcome.type === 'ended') ended(slot, outcome.error, at)

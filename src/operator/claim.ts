@@ -13,6 +13,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { basename, join } from 'node:path'
 import { messageOf, TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
+import { sleep } from '../world/sleep.js'
 import type { World } from '../world/world.js'
 import { knownSockets, makeDataDirectory, socketDirectory } from './place.js'
 import { encodeLine, lineSplitter, type OperatorAnswers, type OperatorReply, operatorLimits } from './protocol.js'
@@ -45,7 +46,7 @@ export async function claimDataDirectory(
     for (; look < patience.looks; look++) {
       rivals = await rivalsOf(directory, socket)
       if (rivals !== 'younger') break
-      await new Promise<void>((resolve) => void world.setTimer(patience.apart, resolve))
+      await sleep(world, patience.apart)
     }
     // A rival that looked between our bind and our listen took us for dead and removed our name: try with another.
     if (rivals === 'none' && existsSync(socket)) return { directory, socket, serve: answering.serve, release: withdraw }

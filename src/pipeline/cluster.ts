@@ -12,6 +12,7 @@ import { openNatsKv } from '../membership/nats-kv.js'
 import { mustBeAlone } from '../membership/other-protocol.js'
 import { connectNats, type NatsLink } from '../wire/nats/connect.js'
 import { lastingNodeLink } from '../wire/nats/lasting-node-link.js'
+import { checkJetStream } from '../wire/nats/server-check.js'
 import { TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import type { World } from '../world/world.js'
@@ -33,6 +34,7 @@ export async function prepareCluster(
   const { link, stream, names } = await openStream(address, 'start', context, () => {})
   try {
     const place = `the cluster of pipeline ${definition.name}`
+    await checkJetStream(link, place)
     if (durability === 'synced') await checkSynced(link, { log, place })
     const made = await provisionStream(link, names, { maxBytes, replicas, provision, log, place })
     await agreeOnLayout(stream, names, partitionSets(definition), {

@@ -7,6 +7,7 @@
 import { defineActor } from '../actor/actor.js'
 import type { LogMessage } from '../log/log.js'
 import type { ReaderInput } from '../partition/reader.js'
+import { sleep } from '../world/sleep.js'
 
 export interface TerminatorArgs {
   readonly readers: readonly string[]
@@ -48,7 +49,7 @@ export const terminator = defineActor<TerminatorArgs, TerminatorMessage>(
             .ask<boolean>({ type: 'drain' }, left())
             .catch(() => true)
           if (drained) return
-          await new Promise<void>((resolve) => world.setTimer(lookEvery, resolve))
+          await sleep(world, lookEvery)
         }
         log.warn({ deadline }, 'not drained within the deadline: unfinished events come again')
       },

@@ -8,6 +8,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { TroupeError } from '../world/error.js'
+import { sleep } from '../world/sleep.js'
 import type { World } from '../world/world.js'
 import { descendantsOf, identify, isAlive, type ProcessIdentity, signalProcess } from './processes.js'
 import { environmentOf, type Program } from './program.js'
@@ -104,7 +105,7 @@ export async function until(
   for (let pause = 2; ; pause = Math.min(pause * 2, 25)) {
     if (await condition()) return true
     if (world.monotonic() >= end) return false
-    await new Promise<void>((wake) => world.setTimer(pause, wake))
+    await sleep(world, pause)
   }
 }
 

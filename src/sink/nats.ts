@@ -13,6 +13,7 @@ import { createNatsStream } from '../log/jetstream/nats-stream.js'
 import { batchLimits, type StoredMessage, type StreamMessage } from '../log/jetstream/port.js'
 import { connectNats, type NatsLink } from '../wire/nats/connect.js'
 import { describeNats, parseNatsEndpoint } from '../wire/nats/endpoint.js'
+import { checkJetStream } from '../wire/nats/server-check.js'
 import { TroupeError } from '../world/error.js'
 import type { NatsSinkDefinition } from './definition.js'
 import { nameTemplate } from './name-template.js'
@@ -47,6 +48,7 @@ export const natsSink = {
       place,
     })
     try {
+      await checkJetStream(link, place)
       await checkOutputStream(link, definition, context, place)
     } finally {
       await link.close()
@@ -62,8 +64,6 @@ export const natsSink = {
       world: context.world,
       log: context.log,
       place,
-      // The preflight has asked.
-      account: 'known',
       onClosed: (error) => {
         if (running) context.fail(error)
       },

@@ -6,6 +6,7 @@ import { type NatsServer, startNats } from '../../src/servers/nats.js'
 import { connectNats, type NatsLink } from '../../src/wire/nats/connect.js'
 import { callJetStream } from '../../src/wire/nats/jetstream-api.js'
 import { realWorld } from '../../src/world/real.js'
+import { endOf } from '../log/nats-harness.js'
 import { type Rig, startRig, until } from './rig.js'
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
@@ -50,9 +51,9 @@ test('events arrive in the stream once, in the order of each key, also where the
   })
   const stream = createNatsStream(link, { stream: 'ORDERS' }, { log: silent })
   const arrived = async (): Promise<[string, number][]> => {
-    const { lastSequence } = await stream.state(5_000)
+    const last = await endOf(link, 'ORDERS')
     const found: [string, number][] = []
-    for (let sequence = 1; sequence <= lastSequence; sequence++) {
+    for (let sequence = 1; sequence <= last; sequence++) {
       const message = await stream.at(sequence, 5_000)
       if (message === null || !message.subject.startsWith('orders.')) continue
       const { after } = JSON.parse(Buffer.from(message.payload).toString()) as { after: { n: string } }

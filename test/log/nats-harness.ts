@@ -22,6 +22,16 @@ export async function linkTo(url: string, options: Partial<NatsConnectOptions> =
   return link
 }
 
+/** Sequence of the last message that a stream has taken. */
+export async function endOf(link: NatsLink, stream: string): Promise<number> {
+  const answer = await callJetStream<{ state: { last_seq: number } }>(link, {
+    subject: `STREAM.INFO.${stream}`,
+    deadlineMs: 5_000,
+  })
+  if (!answer.ok) throw new Error(answer.error.description)
+  return answer.value.state.last_seq
+}
+
 /** Makes a stream with what the protocol needs; `over` is in the server's words. */
 export async function makeStream(
   link: NatsLink,

@@ -54,7 +54,7 @@ test('a batch is stored whole, and its checkpoint replaces the one before', asyn
   expect(Math.abs(last!.storedAt - Date.now())).toBeLessThan(60_000)
   expect(await stream.last('t.none', 5_000)).toBeNull()
   expect(await stream.first('t.none', 5_000)).toBeNull()
-  expect(await stream.state(5_000)).toMatchObject({ messages: 5, firstSequence: 1, lastSequence: 6 })
+  expect(await stream.state(5_000)).toMatchObject({ messages: 5 })
   expect(await stream.subjects('t.evt.*', 5_000)).toEqual(['t.evt.0', 't.evt.1'])
 })
 
@@ -69,7 +69,7 @@ test('a stale fence refuses the whole batch, wherever in it the fence stands', a
   expect(await stream.commit([fence('t.ck.a', 1), fence('t.ck.b', 1)], 5_000)).toEqual({ kind: 'fenced' })
   expect(await stream.commit([fence('t.ck.a', 2), fence('t.ck.b', 2)], 5_000)).toEqual({ kind: 'fenced' })
   expect(await stream.commit([fence('t.ck.none', 7)], 5_000)).toEqual({ kind: 'fenced' })
-  expect(await stream.state(5_000)).toMatchObject({ messages: 2, lastSequence: 2 })
+  expect(await stream.state(5_000)).toMatchObject({ messages: 2 })
   expect(await stream.commit([fence('t.ck.a', 1), fence('t.ck.b', 2)], 5_000)).toEqual({
     kind: 'committed',
     sequence: 4,
@@ -109,7 +109,7 @@ test('a purge takes the messages of one subject below a sequence and nothing els
   for (let n = 0; n < 5; n++) await stream.commit([message('t.evt.0', `a${n}`), message('t.evt.1', `b${n}`)], 5_000)
   expect(await stream.first('t.evt.0', 5_000)).toMatchObject({ sequence: 2 })
   await stream.purge('t.evt.0', 6, 5_000)
-  expect(await stream.state(5_000)).toMatchObject({ messages: 9, lastSequence: 11 })
+  expect(await stream.state(5_000)).toMatchObject({ messages: 9 })
   expect(textOf((await stream.last('t.ck', 5_000))!.payload)).toBe('ck')
   const log = read(stream)
   await until(() => log.messages.length === 3)

@@ -6,6 +6,7 @@ import { supervisor } from '../../src/actor/supervisor.js'
 import type { Resource } from '../../src/membership/port.js'
 import { createUnits } from '../../src/membership/units.js'
 import { messageOf, TroupeError } from '../../src/world/error.js'
+import { sleep } from '../../src/world/sleep.js'
 
 export interface UnitArgs {
   readonly startMs?: number
@@ -26,7 +27,7 @@ export type UnitMessage =
 export const unit = defineActor<UnitArgs, UnitMessage>(
   { module: import.meta.url, export: 'unit' },
   async (context, args) => {
-    const pause = (ms: number): Promise<void> => new Promise((resolve) => context.world.setTimer(ms, resolve))
+    const pause = (ms: number): Promise<void> => sleep(context.world, ms)
     if (args.startMs !== undefined) await pause(args.startMs)
     if (args.failStart) throw new Error('the server is away')
     let mute = false

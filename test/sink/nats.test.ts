@@ -12,6 +12,7 @@ import { type FencedWriter, type SinkItem, SinkRefusal } from '../../src/sink/si
 import { connectNats, type NatsLink } from '../../src/wire/nats/connect.js'
 import { callJetStream } from '../../src/wire/nats/jetstream-api.js'
 import { realWorld } from '../../src/world/real.js'
+import { endOf } from '../log/nats-harness.js'
 import { event, silent, sinkContext } from './events.js'
 
 let server: NatsServer
@@ -78,9 +79,9 @@ const source = event()
 const numbered = (n: number): SinkItem => record(source, { operation: 'append', entity: 'orders', value: { n } })
 
 async function stored(): Promise<StoredMessage[]> {
-  const { lastSequence } = await stream.state(5_000)
+  const last = await endOf(link, 'OUT')
   const found: StoredMessage[] = []
-  for (let sequence = 1; sequence <= lastSequence; sequence++) {
+  for (let sequence = 1; sequence <= last; sequence++) {
     const message = await stream.at(sequence, 5_000)
     if (message?.subject.startsWith('out.')) found.push(message)
   }

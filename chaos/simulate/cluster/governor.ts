@@ -6,6 +6,7 @@ import { createControl } from '../../../src/membership/control.js'
 import type { Control } from '../../../src/membership/control-port.js'
 import type { Units } from '../../../src/membership/port.js'
 import type { SimulatedWorld } from '../../../src/world/simulated.js'
+import { sleep } from '../../../src/world/sleep.js'
 import type { ModelKv } from './kv-model.js'
 import type { Life, SimulatedNode } from './node.js'
 import { silent } from './silent.js'
@@ -96,7 +97,7 @@ export function createGovernor(init: GovernorInit): Governor {
         if (unit === undefined || unit.over) return
         if (await unit.close(deadlineMs)) closed()
         // Its actors are taken down one after the other.
-        await new Promise<void>((resolve) => void life.world.setTimer(world.random() * 200, resolve))
+        await sleep(life.world, world.random() * 200)
         if (!unit.over) unit.kill()
       },
       alive: async (resource) => runs(resource),

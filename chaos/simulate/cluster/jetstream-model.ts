@@ -262,8 +262,6 @@ export function createBroker(init: BrokerInit): Broker {
             bytes: full ? maxBytes : store.bytes(),
             maxBytes,
             messages: store.count(),
-            firstSequence: 1,
-            lastSequence: store.lastSequence,
           }
         }),
       read: (options) => read(life, options),

@@ -4,6 +4,7 @@
  */
 import type { ActorContext } from '../../actor/actor.js'
 import { messageOf, TroupeError } from '../../world/error.js'
+import { sleep } from '../../world/sleep.js'
 
 export interface ControlLink {
   /** Path of the control actor. */
@@ -36,7 +37,7 @@ export async function askPaused(
     } catch (error) {
       if (signal.aborted || world.monotonic() > until) throw error
       log.debug({ error: messageOf(error) }, 'nobody says yet which processors are paused; asked again')
-      await new Promise<void>((resolve) => world.setTimer(askEvery, resolve))
+      await sleep(world, askEvery)
     }
 }
 

@@ -6,6 +6,7 @@
  * refused. So an upgrade over protocols is: stop all nodes, start the new ones.
  */
 import { TroupeError } from '../../world/error.js'
+import { sleep } from '../../world/sleep.js'
 import type { World } from '../../world/world.js'
 import type { PartitionSet } from '../log.js'
 import type { StreamNames } from './names.js'
@@ -90,7 +91,7 @@ export async function agreeOnLayout(
         permanent: true,
       })
     // Somebody else came first, or nobody knows: look again.
-    await new Promise<void>((resolve) => world.setTimer(100, resolve))
+    await sleep(world, 100)
   }
   throw new TroupeError({
     code: 'log-silent',

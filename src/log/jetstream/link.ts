@@ -40,7 +40,6 @@ export async function openStream(
     name: `troupe.${address.pipeline}.${address.node}.${part}`,
     world,
     log,
-    account: 'known',
     place: `the cluster of pipeline ${address.pipeline}`,
     onClosed,
   })

@@ -36,8 +36,6 @@ interface StreamInfo {
   readonly state: {
     readonly messages: number
     readonly bytes: number
-    readonly first_seq: number
-    readonly last_seq: number
     readonly subjects?: Readonly<Record<string, number>>
   }
 }
@@ -126,8 +124,6 @@ export function createNatsStream(
         bytes: state.bytes,
         maxBytes: maxBytes > 0 ? maxBytes : Number.POSITIVE_INFINITY,
         messages: state.messages,
-        firstSequence: state.first_seq,
-        lastSequence: state.last_seq,
       }
     },
 

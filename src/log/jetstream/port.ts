@@ -49,8 +49,6 @@ export interface StreamState {
   /** The stream's bound; Infinity where it has none. */
   readonly maxBytes: number
   readonly messages: number
-  readonly firstSequence: number
-  readonly lastSequence: number
 }
 
 /** An ordered reading of one subject. Delivers each stored message once, in order, while the reading lives. */

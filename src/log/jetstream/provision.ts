@@ -23,6 +23,7 @@ import type { NatsLink } from '../../wire/nats/connect.js'
 import { type ApiAnswer, type ApiError, callJetStream } from '../../wire/nats/jetstream-api.js'
 import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
+import { sleep } from '../../world/sleep.js'
 import type { StreamNames } from './names.js'
 import { configOf, creationCommand, differencesOf, type StreamConfig, type WantedStream } from './stream-config.js'
 
@@ -167,7 +168,7 @@ async function create(
     return create(link, { ...wanted, replicas: 1 }, options)
   if (wanted.replicas === null && error.errCode === NO_PEERS) {
     if (link.world.monotonic() < until) {
-      await new Promise<void>((done) => link.world.setTimer(PEERS_PAUSE_MS, done))
+      await sleep(link.world, PEERS_PAUSE_MS)
       return create(link, wanted, options, until)
     }
     if (isSmall(link, error)) return create(link, { ...wanted, replicas: 1 }, options)

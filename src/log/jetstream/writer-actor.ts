@@ -2,7 +2,6 @@
 import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import { later } from '../../actor/later.js'
-import { TroupeError } from '../../world/error.js'
 import type { LogMessage, Opened, PartitionSet, ReaderMessage } from '../log.js'
 import { type ControlLink, tellRefused } from './control-link.js'
 import { closedMeanwhile } from './fence.js'
@@ -44,9 +43,8 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
     async function openFor(path: string, obliges: boolean): Promise<Opened> {
       const mine = ++opening
       await writer?.close(0)
-      // Given up meanwhile: nobody would end the next one, which would seal when the servers are back.
-      if (context.signal.aborted) throw closedMeanwhile(`source ${source}`)
-      if (mine !== opening) throw superseded(source)
+      // Another has begun, or it was given up: nobody would end this one, which would seal when the servers are back.
+      if (context.signal.aborted || mine !== opening) throw closedMeanwhile(`source ${source}`)
       reader = context.ref(path)
       life.began(context.ref<AliveQuestion>(path))
       const own = createLogWriter({
@@ -108,12 +106,3 @@ export const logWriter = defineActor<LogWriterArgs, LogWriterMessage>(
   },
   { messages: z.object({ type: z.literal('figures') }) },
 )
-
-function superseded(source: string): TroupeError {
-  return new TroupeError({
-    code: 'log-closed',
-    message: 'another reader has begun meanwhile',
-    place: `source ${source}`,
-    remedy: 'nothing: the newer reader goes on',
-  })
-}

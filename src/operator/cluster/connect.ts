@@ -12,6 +12,7 @@ import { bucketOf, openNatsKv } from '../../membership/nats-kv.js'
 import type { KvPort } from '../../membership/port.js'
 import type { PipelineDefinition } from '../../pipeline/definition.js'
 import type { NatsLink } from '../../wire/nats/connect.js'
+import { checkJetStream } from '../../wire/nats/server-check.js'
 import type { Logger } from '../../world/logger.js'
 import type { World } from '../../world/world.js'
 
@@ -41,6 +42,7 @@ export async function withCluster<T>(
   const address = { pipeline: definition.name, node: 'operator', servers, holdback: definition.cluster.holdback }
   const { link, stream, names } = await openStream(address, 'cli', context, () => {})
   try {
+    await checkJetStream(link, `the cluster of pipeline ${definition.name}`)
     await stream.state(answerWithin)
     const kv = await openNatsKv({
       connection: link.connection,

@@ -15,6 +15,7 @@ import { partitionResource } from '../../membership/port.js'
 import { partitionSets } from '../../pipeline/graph.js'
 import { sinkDriver } from '../../sink/drivers.js'
 import { TroupeError } from '../../world/error.js'
+import { sleep } from '../../world/sleep.js'
 import { type FoundCheckpoint, readCheckpoints } from './checkpoints.js'
 import { answerWithin, type ClusterAccess } from './connect.js'
 import { mustHaveProcessor } from './orders.js'
@@ -218,7 +219,7 @@ async function write(access: ClusterAccess, moves: readonly Move[], owner: strin
       exitCode: 2,
     })
   if (outcome.kind !== 'ambiguous') return false
-  await sleep(access, 1_000)
+  await sleep(access.world, 1_000)
   const now = await stream.last(moves[0]!.subject, answerWithin)
   return now !== null && decodeOwnership(now.payload, now.subject).owner === owner
 }
@@ -239,7 +240,7 @@ async function takenUp(
   let open = held
   while (open.length > 0 && world.monotonic() < until) {
     link.connection.publish(names.sought)
-    await sleep(access, lookEvery)
+    await sleep(access.world, lookEvery)
     const still: Move[] = []
     for (const move of open) {
       const found = await stream.last(move.subject, answerWithin)
@@ -300,8 +301,4 @@ function skipsError(processor: string, skipped: number, moves: readonly Move[]):
     remedy: `--skip ${skipped} if that is what you want`,
     exitCode: 2,
   })
-}
-
-function sleep({ world }: ClusterAccess, ms: number): Promise<void> {
-  return new Promise((resolve) => world.setTimer(ms, resolve))
 }

@@ -1,8 +1,8 @@
 /**
- * A connection to NATS with what Troupe must know of it: the server's version and abilities, that JetStream is on, and when
- * it comes and goes.
+ * A connection to NATS with what Troupe must know of it: that the server is new enough, and when it comes and goes. That
+ * JetStream is on is looked at once, by who starts a pipeline (server-check.ts): every actor connects in a takeover.
  *
- * Promises: a server that cannot serve (but see `account`) is refused with the remedy before anything is written; a connection that is lost is
+ * Promises: a server that cannot serve is refused with the remedy before anything is written; a connection that is lost is
  * sought again within a bound, then `onClosed` is told, once; what the server refuses as an event of the
  * connection becomes the outcome of the request that it concerns. Does not promise that what was published
  * while the connection went has arrived: only a reply says so.
@@ -21,7 +21,7 @@ import type { Timer, World } from '../../world/world.js'
 import { describeNats, type NatsEndpoint, parseNatsEndpoint } from './endpoint.js'
 import { explainNats } from './errors.js'
 import { createRequests, type NatsReply, type NatsRequest } from './requests.js'
-import { checkJetStream, checkServer, type NatsAbilities, unknownAbilities } from './server-check.js'
+import { checkServer } from './server-check.js'
 
 export interface NatsConnectOptions {
   /** `nats://[user:password@]host[:port]`, several separated by commas; see endpoint.ts. */
@@ -36,11 +36,6 @@ export interface NatsConnectOptions {
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string }
   /** Path of a credentials file; read again at each connect, so that it may be renewed. */
   readonly creds?: string
-  /**
-   * `known`: the node has asked when it started whether JetStream is on and what the account may use, and each takeover is a
-   * round trip shorter. Default `asked`.
-   */
-  readonly account?: 'asked' | 'known'
   /** ms for which a lost connection is sought again. Default 60,000. */
   readonly reconnectMs?: number
   /** The connection is over, and not by `close`. Called once. */
@@ -64,8 +59,6 @@ export interface NatsLink {
   readonly described: string
   /** Those that the URL names, `host:port`; a cluster may have more. */
   readonly servers: readonly string[]
-  readonly version: string
-  readonly abilities: NatsAbilities
   /** Bytes of payload and headers that the server takes in one message. */
   readonly maxPayload: number
   readonly connected: boolean
@@ -87,7 +80,7 @@ const PING_MS = 5_000
 /** A `denied` that comes over and over (a retried publish) is said once per subject, for as many subjects. */
 const MAX_DENIALS = 1_000
 
-/** @throws TroupeError `nats-url`, `nats-unreachable`, `nats-denied`, `nats-tls`, `nats-too-old`, `nats-headers`, `jetstream-off` */
+/** @throws TroupeError `nats-url`, `nats-unreachable`, `nats-denied`, `nats-tls`, `nats-too-old`, `nats-headers` */
 export async function connectNats(options: NatsConnectOptions): Promise<NatsLink> {
   const { log, place } = options
   const endpoint = parseNatsEndpoint(options.servers, place)
@@ -101,10 +94,8 @@ export async function connectNats(options: NatsConnectOptions): Promise<NatsLink
   const link = makeLink(options, endpoint, described, connection)
   try {
     checkServer(connection.info, described, place)
-    const abilities =
-      options.account === 'known' ? unknownAbilities : await checkJetStream(link, connection.info, place)
-    log.debug({ nats: described, version: connection.info?.version, ...abilities }, 'connected to NATS')
-    return Object.assign(link, { abilities })
+    log.debug({ nats: described, version: connection.info?.version }, 'connected to NATS')
+    return link
   } catch (error) {
     await link.close()
     throw error
@@ -260,10 +251,6 @@ function makeLink(
     connection,
     described,
     servers: endpoint.servers,
-    get version() {
-      return connection.info?.version ?? 'unknown'
-    },
-    abilities: unknownAbilities,
     get maxPayload() {
       return connection.info?.max_payload ?? 1024 * 1024
     },

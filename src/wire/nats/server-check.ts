@@ -1,30 +1,12 @@
-/** Whether the servers that were found can serve: their version, headers, JetStream; and what the account may use. */
+/** Whether the servers that were found can serve: their version, headers, JetStream. */
 import type { ServerInfo } from '@nats-io/transport-node'
 import { TroupeError } from '../../world/error.js'
+import type { NatsLink } from './connect.js'
 import { deniedNats } from './errors.js'
 import { type ApiCaller, answerOf, callJetStream } from './jetstream-api.js'
 
-export interface NatsAbilities {
-  /** Level of the JetStream API: 2 has atomic batches; null where the user may not ask. */
-  readonly apiLevel: number | null
-  /** Of the account, bytes; null: no limit, or unknown. */
-  readonly maxStorage: number | null
-  readonly maxStreamBytes: number | null
-  readonly maxStreams: number | null
-  /** The account demands that every stream has max_bytes. */
-  readonly maxBytesRequired: boolean
-}
-
 const CHECK_MS = 10_000
 const OLDEST = [2, 12] as const
-
-export const unknownAbilities: NatsAbilities = {
-  apiLevel: null,
-  maxStorage: null,
-  maxStreamBytes: null,
-  maxStreams: null,
-  maxBytesRequired: false,
-}
 
 /** @throws TroupeError `nats-too-old`, `nats-headers` */
 export function checkServer(info: ServerInfo | undefined, described: string, place: string | undefined): void {
@@ -53,28 +35,15 @@ export function checkServer(info: ServerInfo | undefined, described: string, pla
     )
 }
 
-interface AccountInfo {
-  readonly limits?: {
-    readonly max_storage?: number
-    readonly max_streams?: number
-    readonly storage_max_stream_bytes?: number
-    readonly max_bytes_required?: boolean
-  }
-  readonly api?: { readonly level?: number }
-}
-
-const limit = (value: number | undefined) => (value === undefined || value <= 0 ? null : value)
-
 /**
  * Any server of a cluster may answer for JetStream, so the account is asked and not the server's own INFO.
  *
  * @throws TroupeError `jetstream-off`, `nats-denied`
  */
 export async function checkJetStream(
-  link: ApiCaller,
-  info: ServerInfo | undefined,
+  link: Pick<NatsLink, keyof ApiCaller | 'connection'>,
   place: string | undefined,
-): Promise<NatsAbilities> {
+): Promise<void> {
   const reply = await link.request({ subject: '$JS.API.INFO', payload: new Uint8Array(0), deadlineMs: 2_000 })
   const off = (why: string) =>
     new TroupeError({
@@ -89,22 +58,12 @@ export async function checkJetStream(
   if (reply.kind === 'denied') {
     if (reply.operation === 'subscription') throw deniedNats(reply.operation, reply.subject, link.described)
     // The least of privileges need not hold it. What is denied of the rest says so itself.
-    if (info?.jetstream !== true) throw off('and the user may not ask')
-    return unknownAbilities
+    if (link.connection.info?.jetstream !== true) throw off('and the user may not ask')
+    return
   }
-  // Every actor connects in a takeover: the one answer is enough, where it is one.
-  const first = answerOf<AccountInfo>(reply)
+  // A server that has just started may answer before its JetStream does.
+  const first = answerOf<unknown>(reply)
   const answer =
-    typeof first === 'object'
-      ? first
-      : await callJetStream<AccountInfo>(link, { subject: 'INFO', deadlineMs: CHECK_MS })
+    typeof first === 'object' ? first : await callJetStream<unknown>(link, { subject: 'INFO', deadlineMs: CHECK_MS })
   if (!answer.ok) throw off(`${answer.error.description}, ${answer.error.errCode}`)
-  const { limits, api } = answer.value
-  return {
-    apiLevel: api?.level ?? null,
-    maxStorage: limit(limits?.max_storage),
-    maxStreamBytes: limit(limits?.storage_max_stream_bytes),
-    maxStreams: limit(limits?.max_streams),
-    maxBytesRequired: limits?.max_bytes_required ?? false,
-  }
 }
