@@ -31,6 +31,9 @@ test('a reader stores nothing more while its source has too much to be told afte
   expect(stored().at(-1)).toBe(most)
   first.writer.discharge(upTo(4))
   await settle(() => expect(stored().at(-1)).toBe(most + 4))
+  first.oblige(new Uint8Array(1))
+  await settle(() => expect(first.writer.figures().waitsForHoldback).toBe(true))
+  await first.writer.close(600_000)
   const taker = await write(stream)
   const { outstanding } = taker.opened
   expect(outstanding.map(({ receipt, bytes }) => [receipt, bytes.length, bytes[0], bytes.at(-1)])).toEqual(

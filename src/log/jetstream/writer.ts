@@ -298,7 +298,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     const largest = Math.max(0, ...sizes)
     // One for the checkpoint.
     const fitsBatch = messages < batchLimits.messages && bytes <= batchLimits.alone && largest <= largestFrame
-    if (fitsBatch && bytes <= mark * streamLimit) return
+    if (append.frames.length === 0 || (fitsBatch && bytes <= mark * streamLimit)) return
     const { lane, last } = headers[sizes.indexOf(largest)]!
     throw new TroupeError({
       code: 'event-too-large',
@@ -412,7 +412,9 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     hurry: () => settling.want(appended),
     stillOwns,
     async close(deadlineMs) {
-      if (!over && (committing || queue.length > 0))
+      // What waits for confirmations waits longer than any stop.
+      const storing = (committing || queue.length > 0) && !obligations.figures().waitsForHoldback
+      if (!over && storing)
         await new Promise<void>((resolve) => {
           const timer = world.setTimer(deadlineMs, resolve)
           idle.push(() => {
