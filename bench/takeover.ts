@@ -6,7 +6,7 @@
  * events a second. Each commit there bears its node, and the millisecond by the clock of this host.
  *
  * - *takeover*: from the SIGKILL to the first commit by another node, for each partition that the killed node had; and for
- *   the reader, where it had that, to the first commit of an event that was due after the kill.
+ *   the reader, where it had that, to the first commit of an event that was due after its end.
  * - *handoff*: a node is drained, and given back what it had: for each partition that moved, from the last commit of the
  *   one node to the first of the other. The same in *rolling restart*: SIGTERM, wait for the end, start again, one by one.
  *
@@ -130,6 +130,8 @@ async function kill(scene: Scene, number: number): Promise<Step> {
   const partitions = own.filter((resource) => resource !== reader).map((resource) => Number(resource.split('.').at(-1)))
   return act(scene, 'takeover', number, async (begunAt) => {
     victim.signal('SIGKILL')
+    await victim.ended
+    stage.audit.endedAt(now())
     await stage.until('all goes on elsewhere', async () => {
       const newest = await stage.audit.newest()
       return newest.every(
@@ -137,7 +139,6 @@ async function kill(scene: Scene, number: number): Promise<Step> {
           one !== null && one.due > begunAt && (!partitions.includes(partition) || one.node !== victim.name),
       )
     })
-    await victim.ended
     stage.startNode(index)
     await stage.nodes[index]!.runs
     return {
@@ -221,7 +222,7 @@ async function act(
       ? null
       : acted.reader === 'silence'
         ? audit.longestSilence()
-        : Math.round((audit.firstDueAfterBegin ?? Number.NaN) - begunAt)
+        : Math.round((audit.firstDue ?? Number.NaN) - begunAt)
   const takeovers = [...found.values()]
   // A process that was killed or ended took its figures with it: then it is not told.
   const cpu = cpuBefore === null || cpuAfter === null || cpuAfter < cpuBefore ? 0 : cpuAfter - cpuBefore

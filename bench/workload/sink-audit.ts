@@ -23,13 +23,15 @@ export interface Newest {
 export interface SinkAudit {
   /** A step begins: forgets the passages and silences of the one before. */
   begin(at: number): void
+  /** What was due before may still have been read by whoever ended then. */
+  endedAt(at: number): void
   /** Reads and removes what is new. */
   catchUp(): Promise<void>
   /** The newest entry of each partition; null where there was none since the last `catchUp`. */
   newest(): Promise<readonly (Newest | null)[]>
   readonly passages: readonly Passage[]
-  /** First commit, since the step began, of an event that was due after its begin; null: none. */
-  readonly firstDueAfterBegin: number | null
+  /** First commit, since the step began, of an event that was due after its begin, or after `endedAt`; null: none. */
+  readonly firstDue: number | null
   /** Longest time of the step, ms, in which no partition committed anything. */
   longestSilence(): number
   /** Events that were committed in the first `ms` of the step. */
@@ -53,6 +55,7 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
   const places = streams.map(() => ({ id: '0', at: 0, node: '' }))
   const passages: Passage[] = []
   let begunAt = 0
+  let dueFrom = 0
   /** Commits by the millisecond of the step. */
   let commits = new Uint16Array(longestStep)
   let firstDue: number | null = null
@@ -73,7 +76,7 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
     events++
     const offset = Math.floor(at - begunAt)
     if (offset >= 0 && offset < longestStep) commits[offset]!++
-    if (Number(value('due')) / 1000 > begunAt && (firstDue === null || at < firstDue)) firstDue = at
+    if (Number(value('due')) / 1000 > dueFrom && (firstDue === null || at < firstDue)) firstDue = at
     const key = Number(value('key'))
     const counter = Number(value('counter'))
     const before = last[key]!
@@ -97,9 +100,13 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
   return {
     begin(at) {
       begunAt = at
+      dueFrom = at
       commits = new Uint16Array(longestStep)
       firstDue = null
       passages.length = 0
+    },
+    endedAt(at) {
+      dueFrom = at
     },
     async catchUp() {
       for (const [partition, stream] of streams.entries()) await read(stream, partition)
@@ -116,7 +123,7 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
       })
     },
     passages,
-    get firstDueAfterBegin() {
+    get firstDue() {
       return firstDue
     },
     longestSilence() {
