@@ -52,9 +52,9 @@ const promises = [
     'cluster',
     'nodes and NATS servers that are killed and paused lose nothing, and nothing is twice in a fenced sink',
     3,
-    40,
+    60,
   ],
-  ['cluster-group', 'the same where the stream is read through its consumer group', 3, 40],
+  ['cluster-group', 'the same where the stream is read through its consumer group', 3, 60],
 ] as const
 
 /** What the short forms do without, for the scenarios that are in the full form alone. */
