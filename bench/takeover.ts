@@ -157,6 +157,9 @@ async function drain(scene: Scene, number: number): Promise<Step> {
     await giveOrder(access, key)
     try {
       await stage.until('the node is drained', async () => ![...(await holders(access)).values()].includes(name))
+      // Given back sooner, a partition may have moved twice and nobody would see it at the sink.
+      const isElsewhere = async () => (await stage.audit.newest()).every((one) => one?.node !== name)
+      await stage.until('all goes on elsewhere', isElsewhere)
     } finally {
       await withdrawOrder(access, key)
     }
