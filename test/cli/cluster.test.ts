@@ -109,21 +109,21 @@ test('why tells scores, caps, lease and term of a partition and of a reader', as
 test('why tells whose commits were refused, and the partition goes on behind the seal that refused them', async () => {
   const { stream, names } = rig.access()
   const subject = names.processor('copy', 'key', 0)
+  // Where the partition moves in that moment its taker seals over the seal, and nothing is refused.
   await wait(async () => {
     const found = (await stream.last(subject, 5_000))!
     const stored = decodeProcessor(found.payload, subject)
     const seal = encodeProcessor({ ...stored, term: stored.term + 1, owner: 'nobody', commit: 0 })
     const outcome = await stream.commit([{ subject, payload: seal, expect: found.sequence, rollup: true }], 5_000)
     expect(outcome.kind).toBe('committed')
-  })
-  await add(20)
-  await wait(async () => {
+    await add(20)
+    await rig.until('it goes on', settled)
     const { refused } = JSON.parse((await rig.troupe('why', 'key.0', file, '--json')).out) as WhyAnswer
     expect(refused).toMatchObject([
-      { node: expect.stringMatching(/^n[12]$/), count: 1, why: expect.stringMatching(/another owner has sealed term/) },
+      { node: expect.stringMatching(/^n[12]$/), why: expect.stringMatching(/another owner has sealed term/) },
     ])
+    expect(refused[0]!.count).toBeGreaterThan(0)
   })
-  await rig.until('it goes on', settled)
   expect(new Set(await rig.written('copy'))).toEqual(new Set(upTo(total)))
 }, 120_000)
 
