@@ -174,16 +174,9 @@ describe('rights', () => {
     await provisionStream(node, names, { maxBytes: 64 * 1024 * 1024, provision: false, log: quiet })
     const stream = createNatsStream(node, names, { log: quiet })
     await workOn(stream)
-    const { connection, inbox } = node
-    const kv = await openNatsKv({
-      connection,
-      inbox,
-      world: realWorld,
-      pipeline: 'shop',
-      replicas: 1,
-      provision: false,
-    })
+    const kv = await bucketOf(node)
     await leaseOver(kv)
+    const { connection } = node
     const heard = connection.subscribe(names.hurry, { max: 1 })
     connection.publish(names.hurry)
     for await (const message of heard) expect(message.subject).toBe(names.hurry)
@@ -211,15 +204,7 @@ describe('rights', () => {
     const stream = createNatsStream(operator, names, { log: quiet })
     expect(await stream.state(5_000)).toMatchObject({ messages: 0 })
     expect(await stream.last(names.layout, 5_000)).toBeNull()
-    const { connection, inbox } = operator
-    const kv = await openNatsKv({
-      connection,
-      inbox,
-      world: realWorld,
-      pipeline: 'shop',
-      replicas: 1,
-      provision: false,
-    })
+    const kv = await bucketOf(operator)
     await kv.create('order.drain.n1', text('{}'))
     await entries(kv)
     expect(operator.denied).toEqual([])
@@ -307,3 +292,7 @@ test('what is secret is readable by its owner alone, the authority by everybody;
   expect(readEnvironment(join(secrets.folder, 'nats-2.env')).NATS_NAME).toBe('nats-2')
   expect(readFileSync('.gitignore', 'utf8')).toContain('cluster/secrets/')
 })
+
+function bucketOf({ connection, inbox }: NatsLink) {
+  return openNatsKv({ connection, inbox, world: realWorld, pipeline: 'shop', replicas: 1, provision: false })
+}
