@@ -6,6 +6,9 @@
  * a bound: when a partition or the source has its credits outstanding, `blocked` is true until frames are finished.
  * A flush goes out when a frame is full, when all frames together are, when 2 ms have passed since its first record, or at once when the socket has
  * nothing more, the log nothing of ours, and the last flush is 2 ms ago.
+ *
+ * To a cluster's log one flush is on its way at a time, and the next leaves `pace` after it. There each frame is a message
+ * that three servers sync, whatever it holds: many small ones fill servers and nodes without carrying more.
  */
 import type { LanePosition, ReaderState } from '../checkpoint/checkpoint.js'
 import type { Operation } from '../event/event.js'
@@ -49,7 +52,7 @@ export interface RouterInit {
   readonly credits: Credits
   readonly opened: Opened
   readonly send: (append: Append) => void
-  /** Frames grow while an append is on its way, instead of leaving 2 ms after their first record: an append of the cluster's log costs a round trip. */
+  /** The log is a cluster's: frames grow while an append is on its way, and for its pace, instead of leaving 2 ms after their first record. */
   readonly patient?: boolean
   /** Asks the log to checkpoint soon. */
   readonly hurry: () => void
@@ -78,6 +81,12 @@ export interface RouterFigures {
 const flushAfterMs = 2
 
 /**
+ * ms from one flush to the next in a cluster, twice what storing the last one took and within these: what is recorded after a
+ * silence does not wait, and a log that is slow is given fewer and larger batches. With as many bytes gathered nothing waits.
+ */
+const pace = { least: 20, most: 50, bytes: 128 * 1024 } as const
+
+/**
  * What makes a flush go out, whatever it waits for: a cluster's log stores it as one batch of at most 900 messages and some 16
  * MiB. A large record comes on top: at 1 MiB a message there is room for 256 of them.
  */
@@ -95,7 +104,7 @@ interface Slot {
 }
 
 export function createRouter(init: RouterInit): Router {
-  const { world, credits } = init
+  const { world, credits, patient = false } = init
   const sets = init.sets.filter((set) => set.filters.length > 0)
   const matchers = new Map(sets.map((set) => [set, set.filters.map((filter) => createMatcher(filter))]))
   const slabs = createSlabPool(credits.source)
@@ -116,6 +125,8 @@ export function createRouter(init: RouterInit): Router {
   let quiesced = false
   let full = false
   let flushedAt = Number.NEGATIVE_INFINITY
+  /** What storing the last flush took. */
+  let storingMs = 0
   let sentState = ''
   /** Of the last append. */
   let lastState = init.opened.tail ?? init.opened.checkpoint.state
@@ -137,12 +148,27 @@ export function createRouter(init: RouterInit): Router {
   function markDirty(slot: Slot): void {
     slot.dirty = true
     dirty.push(slot)
-    if (pendingTimer === null)
-      pendingTimer = world.setTimer(flushAfterMs, () => {
-        pendingTimer = null
-        // What is on its way comes back as `stored` or not at all; then this reader ends.
-        if (init.patient !== true || storedTo === number) flush()
-      })
+    if (pendingTimer === null) flushIn(Math.max(flushAfterMs, restOfPace()))
+  }
+
+  function flushIn(ms: number): void {
+    pendingTimer = world.setTimer(ms, () => {
+      pendingTimer = null
+      // What is on its way comes back as `stored` or not at all; then this reader ends.
+      if (!patient || storedTo === number) flush()
+    })
+  }
+
+  function flushWhenPaced(): void {
+    const rest = restOfPace()
+    if (rest > 0) flushIn(rest)
+    else flush()
+  }
+
+  /** ms until the next flush may leave; 0 and less: it may. */
+  function restOfPace(): number {
+    if (!patient || gathered >= pace.bytes) return 0
+    return flushedAt + Math.min(pace.most, Math.max(pace.least, 2 * storingMs)) - world.monotonic()
   }
 
   function flush(): void {
@@ -286,7 +312,7 @@ export function createRouter(init: RouterInit): Router {
         }
         figures.events++
         if (!Number.isNaN(head.timeMicros)) figures.newestMicros = head.timeMicros
-        if (frameIsFull) flush()
+        if (frameIsFull || (patient && storedTo === number && gathered >= pace.bytes)) flush()
       },
       async barrier(head, body, start, end) {
         // Copied now: the caller's chunk may be gone when the waiting is over.
@@ -314,7 +340,7 @@ export function createRouter(init: RouterInit): Router {
     flush()
     if (storedTo >= number) return Promise.resolve()
     // A cluster's log stores at once; that of one process only with its next checkpoint.
-    if (init.patient !== true) init.hurry()
+    if (!patient) init.hurry()
     return waitFor('stored')
   }
 
@@ -356,7 +382,8 @@ export function createRouter(init: RouterInit): Router {
     },
     idle() {
       // Behind a busy source each flush would hold a handful of events: those wait for the timer.
-      if (dirty.length > 0 && outstanding === 0 && world.monotonic() - flushedAt >= flushAfterMs) flush()
+      if (dirty.length === 0 || outstanding > 0 || restOfPace() > 0) return
+      if (world.monotonic() - flushedAt >= flushAfterMs) flush()
     },
     flush,
     settled,
@@ -396,10 +423,12 @@ export function createRouter(init: RouterInit): Router {
         unblock()
         return
       }
+      if (storedTo < number && message.number === number) storingMs = world.monotonic() - flushedAt
       storedTo = Math.max(storedTo, message.number)
       wake('stored', storedTo)
       if (message.type === 'stored') {
-        if (storedTo === number && dirty.length > 0 && pendingTimer === null) flush()
+        const timed = pendingTimer !== null && gathered < pace.bytes
+        if (storedTo === number && dirty.length > 0 && !timed) flushWhenPaced()
         return
       }
       settledTo = Math.max(settledTo, message.number)

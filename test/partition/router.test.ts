@@ -96,6 +96,52 @@ describe('waiting', () => {
   })
 })
 
+describe('the pace of a cluster', () => {
+  /** Records a row every ms; gives the ms from each flush to the next, where the log stores each within `storing`. */
+  async function steps(ms: number, storing: number, size = 100): Promise<number[]> {
+    const { world, record, sent, tell } = stage(4, true)
+    const left: number[] = []
+    const begun = world.monotonic()
+    const look = () => {
+      if (sent.length === left.length) return
+      left.push(world.monotonic() - begun)
+      const number = sent.length
+      world.setTimer(storing, () => tell({ type: 'stored', number }))
+    }
+    const each = () => {
+      record(size)
+      look()
+      world.setTimer(0.5, look)
+      world.setTimer(1, each)
+    }
+    world.setTimer(0, each)
+    await world.run(() => world.monotonic() - begun >= ms)
+    expect(left[0]).toBeLessThanOrEqual(3)
+    return left.slice(1).map((one, index) => Math.round(one - left[index]!))
+  }
+
+  test('what comes after a silence does not wait, what follows on it leaves 20 ms later', async () => {
+    expect(await steps(100, 1)).toEqual([20, 20, 20, 20])
+  })
+
+  test('a log that takes long has twice that time from one flush to the next, and 50 ms at most', async () => {
+    for (const [storing, expected] of [
+      [15, 30],
+      [40, 50],
+      [70, 70],
+    ] as const) {
+      // The second flush is timed before the first is stored.
+      const [, ...known] = await steps(300, storing)
+      expect(known.length).toBeGreaterThan(2)
+      expect(known.every((step) => Math.abs(step - expected) <= 1)).toBe(true)
+    }
+  })
+
+  test('much does not wait', async () => {
+    expect((await steps(40, 3, 64 * 1024)).every((step) => step <= 4)).toBe(true)
+  })
+})
+
 describe('a flush', () => {
   const mib = 1024 * 1024
   const bytesOf = ({ frames }: Append) => frames.reduce((sum, { length }) => sum + length, 0)
