@@ -24,7 +24,8 @@ import { type TakeoverPlace, takeover } from './takeover-pipeline.js'
 export const nodeCount = 3
 export const reader = readerResource('wal')
 
-const pollMs = 50
+/** A look asks the servers some forty things: more often, looking would be much of their load. */
+const pollMs = 500
 const waitMs = 90_000
 /** What counts as calm: so far behind at most, for so many looks. */
 const behindMs = 1_000

@@ -53,7 +53,11 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
   { module: import.meta.url, export: 'processor' },
   async (context: ActorContext<ProcessorMessage>, args) => {
     const { world, log } = context
-    if (typeof args.permit === 'string') await context.ref(args.permit).ask({ type: 'still-owner' }, permitWithin)
+    const [handler, driver] = await Promise.all([
+      args.handler === null ? null : loadHandler(args.handler),
+      args.sink === null ? null : sinkDriver(args.sink.kind),
+      typeof args.permit === 'string' ? context.ref(args.permit).ask({ type: 'still-owner' }, permitWithin) : null,
+    ])
     const session = incarnationOf(world)
     const consumer = context.ref<ConsumerMessage>(args.consumer)
     const letters = openDeadLetters(deadLetterPath(args.dataDirectory, args.processor, args.set, args.partition))
@@ -65,7 +69,6 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
       log,
       signal: context.signal,
     }
-    const handler = args.handler === null ? null : await loadHandler(args.handler)
     const resources: unknown = handler?.open === undefined ? undefined : await handler.open(about)
     let deadLetters = 0
     let stoppedBy: string | null = null
@@ -110,8 +113,7 @@ export const processor = defineActor<ProcessorArgs, ProcessorMessage>(
     const output = opened?.output ?? null
 
     async function openOutput(): Promise<Opened | null> {
-      if (args.sink === null) return null
-      const driver = await sinkDriver(args.sink.kind)
+      if (args.sink === null || driver === null) return null
       const about: SinkContext = {
         world,
         log,

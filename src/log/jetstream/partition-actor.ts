@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { type ActorContext, defineActor, type Ref } from '../../actor/actor.js'
 import { later } from '../../actor/later.js'
+import type { NatsLink } from '../../wire/nats/connect.js'
 import type { LogMessage, OwnerMessage } from '../log.js'
 import { askPaused, type ControlLink, tellRefused } from './control-link.js'
 import { type ClusterAddress, openStream, ownerName } from './link.js'
@@ -40,13 +41,16 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
   async (context: ActorContext<PartitionLogMessage>, args) => {
     const { world, log } = context
     const { address, scope, partition } = args
-    const paused = await askPaused(context, args)
+    const asking = askPaused(context, args)
+    // Awaited below: who fails to connect first is what the start fails with.
+    asking.catch(() => {})
     const { link, stream, names } = await openStream(address, `part.${scope}.${partition}`, context, (error) =>
       context.exit(error),
     )
+    const paused = await asking.catch((error) => closed(link, error))
     const owners = new Map<string, Owner>()
     let sessions = 0
-    let closed = false
+    let over = false
     const machine = createPartitionLog({
       ...args,
       world,
@@ -66,12 +70,7 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
     const giveUp = () => void machine.close(0)
     context.signal.addEventListener('abort', giveUp, { once: true })
     if (context.signal.aborted) giveUp()
-    try {
-      await machine.open()
-    } catch (error) {
-      await link.close()
-      throw error
-    }
+    await machine.open().catch((error) => closed(link, error))
     link.connection.subscribe(names.hurry, { callback: () => void machine.checkpoint() })
     link.connection.subscribe(names.sought, { callback: () => void machine.lookForSeek() })
 
@@ -104,13 +103,13 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
             return
           case 'close':
             // What it waits for comes through this mailbox.
-            closed = true
+            over = true
             return later(machine.close(message.deadlineMs).then(() => nothingLeft(machine.figures())))
           case 'figures':
             return { ...machine.figures() }
           case 'alive':
             if (message.paused !== undefined) machine.pause(message.paused)
-            return !closed
+            return !over
           case 'still-owner':
             return later(machine.stillOwns().then(() => true))
           default:
@@ -126,6 +125,11 @@ export const partitionLog = defineActor<PartitionLogArgs, PartitionLogMessage>(
   },
   { messages: z.object({ type: z.literal('figures') }) },
 )
+
+async function closed(link: NatsLink, error: unknown): Promise<never> {
+  await link.close()
+  throw error
+}
 
 /** Of one that is closed: what a paused or halted processor did not finish comes again to the next owner. */
 export function nothingLeft({ processors }: Pick<PartitionLogFigures, 'processors'>): boolean {
