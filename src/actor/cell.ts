@@ -5,11 +5,12 @@
  * finish within its `shutdownMs` (counted from the end of its children) is abandoned as `killed`; whoever asked it and
  * was not answered is told that it is gone. Does not decide about restarts: that is the supervisor's.
  */
+import { toError } from '../world/error.js'
 import type { Timer } from '../world/world.js'
 import type { Actor, ActorContext, Behavior, Check, ChildSpec, Down, ExitReason, TreeNode } from './actor.js'
 import { Asked, Foreign, type Outcome } from './asks.js'
 import { DEFAULT_SHUTDOWN_MS } from './child.js'
-import { actorGone, describeReason, isFailure, mailboxFull, notReachable, toError } from './failure.js'
+import { actorGone, describeReason, isFailure, mailboxFull, notReachable } from './failure.js'
 import type { Kernel } from './kernel.js'
 import { laterOf } from './later.js'
 import { Mailbox, type SystemMessage } from './mailbox.js'

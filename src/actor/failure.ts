@@ -89,10 +89,6 @@ export function isActorGone(error: unknown): boolean {
   return isTroupeError(error) && error.code === 'actor-gone'
 }
 
-export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(messageOf(thrown))
-}
-
 /** An error as it crosses a thread. */
 export type WireError =
   | {

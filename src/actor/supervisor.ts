@@ -12,7 +12,7 @@
  *
  * Reports are OTP's: supervisor, context, reason, child.
  */
-import { TroupeError } from '../world/error.js'
+import { TroupeError, toError } from '../world/error.js'
 import {
   type Actor,
   type ActorContext,
@@ -24,7 +24,6 @@ import {
 } from './actor.js'
 import { type Child, cellOf } from './cell.js'
 import { checkSpec, DEFAULT_SHUTDOWN_MS, threadIn } from './child.js'
-import { toError } from './failure.js'
 import { later } from './later.js'
 import { supervisorCheck } from './node/spec-check.js'
 import { childPath } from './path.js'

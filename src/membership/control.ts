@@ -5,8 +5,7 @@
  * looks at everything anew; so a change that was missed costs a tenth of a lease. A store that fails or is slow is
  * logged and tried again, and stops no unit. All waits on it are bounded.
  */
-import { toError } from '../actor/failure.js'
-import { TroupeError } from '../world/error.js'
+import { TroupeError, toError } from '../world/error.js'
 import { sleep } from '../world/sleep.js'
 import type { Timer } from '../world/world.js'
 import { type Assignment, type AssignmentInput, assign } from './assignment.js'

@@ -6,10 +6,11 @@
  *
  * The client library's own watch would be told of a dead consumer after ten seconds; a lease has three.
  */
+
 import { AckPolicy, DeliverPolicy, type JetStreamManager } from '@nats-io/jetstream'
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
-import { toError } from '../actor/failure.js'
 import { deliveryOf } from '../wire/nats/delivery.js'
+import { toError } from '../world/error.js'
 import type { Timer, World } from '../world/world.js'
 import { within } from './deadline.js'
 import type { KvEntry, KvPort } from './port.js'

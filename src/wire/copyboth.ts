@@ -11,7 +11,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import pg from 'pg'
-import { TroupeError } from '../world/error.js'
+import { TroupeError, toError } from '../world/error.js'
 import type { World } from '../world/world.js'
 import { createMessageWalker } from './copyboth-walker.js'
 
@@ -175,7 +175,7 @@ function takeOver(
     try {
       run()
     } catch (error) {
-      lost(error instanceof Error ? error : new Error(String(error)))
+      lost(toError(error))
     }
   }
 

@@ -6,10 +6,10 @@
  * question that was not put to that node, or speak for a watch that is not that node's. Delivery of messages and answers is at most once;
  * watches, starts and ends arrive or the session ends (sessions.ts).
  */
-import { TroupeError } from '../../world/error.js'
+import { TroupeError, toError } from '../../world/error.js'
 import type { ChildSpec, TreeNode } from '../actor.js'
 import { checkSpec } from '../child.js'
-import { encodeError, encodeReason, toError } from '../failure.js'
+import { encodeError, encodeReason } from '../failure.js'
 import type { Kernel } from '../kernel.js'
 import { globalPath, isNodeName, localPath, resolvePath } from '../path.js'
 import type { Holder } from '../thread/holder.js'

@@ -6,14 +6,14 @@
  * stopped before their grandparents are told. The host itself is not harmed. The end of a session with another node
  * (node/sessions.ts) is the same; what that node had started here is stopped.
  */
-import { TroupeError } from '../../world/error.js'
+import { TroupeError, toError } from '../../world/error.js'
 import type { ChildSpec, Down, ExitReason, TreeNode } from '../actor.js'
 import { Asked, arrived, type Outcome } from '../asks.js'
 import type { Child } from '../cell.js'
 import { DEFAULT_SHUTDOWN_MS, nodeIn } from '../child.js'
 import { Counters } from '../counters.js'
 import type { Elsewhere } from '../elsewhere.js'
-import { actorGone, decodeReason, encodeReason, linkFull, toError } from '../failure.js'
+import { actorGone, decodeReason, encodeReason, linkFull } from '../failure.js'
 import { childExists, type Kernel, type NodeIdentity } from '../kernel.js'
 import type { NodeOptions } from '../node/link.js'
 import { createPeers, type Peer } from '../node/peers.js'

@@ -3,11 +3,12 @@
  *
  * Where an actor lives is the host's knowledge alone, so messages between two workers pass through the host.
  */
+import { toError } from '../../world/error.js'
 import type { ChildSpec, ExitReason, TreeNode } from '../actor.js'
 import { Asked, arrived } from '../asks.js'
 import type { Cell, Child } from '../cell.js'
 import type { Elsewhere } from '../elsewhere.js'
-import { decodeReason, encodeReason, linkFull, toError } from '../failure.js'
+import { decodeReason, encodeReason, linkFull } from '../failure.js'
 import type { Kernel } from '../kernel.js'
 import { type Batch, createLink } from './link.js'
 import { decodeOutcome, encodeOutcome } from './outcome.js'

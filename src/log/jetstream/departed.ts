@@ -8,7 +8,7 @@ import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
 import { toLogError } from './fence.js'
 import { processorOf, type StreamNames } from './names.js'
-import type { StreamPort } from './port.js'
+import { answerWithin, type StreamPort } from './port.js'
 import { decodeProcessor, type StoredProcessor } from './stored.js'
 
 export interface DepartedInit {
@@ -33,7 +33,6 @@ export interface Departed {
   stop(): void
 }
 
-const replyDeadline = 5_000
 /** ms between two looks whether they were retired, and after one that failed while nothing is known. */
 const lookEvery = 10_000
 const firstLookEvery = 1_000
@@ -46,9 +45,9 @@ export function createDeparted(init: DepartedInit): Departed {
   let over = false
 
   async function list(): Promise<ReadonlyMap<string, StoredProcessor>> {
-    const subjects = await stream.subjects(names.processorsOf(scope, partition), replyDeadline)
+    const subjects = await stream.subjects(names.processorsOf(scope, partition), answerWithin)
     const others = subjects.filter((subject) => !init.has(processorOf(subject)))
-    const messages = await Promise.all(others.map((subject) => stream.last(subject, replyDeadline)))
+    const messages = await Promise.all(others.map((subject) => stream.last(subject, answerWithin)))
     const listed = new Map<string, StoredProcessor>()
     for (const message of messages)
       if (message !== null) listed.set(processorOf(message.subject), decodeProcessor(message.payload, message.subject))

@@ -10,8 +10,9 @@
  * `log-rewind`. The reader or owner ends and begins again from what there is.
  */
 import { messageOf, TroupeError } from '../../world/error.js'
+import { sleep } from '../../world/sleep.js'
 import type { World } from '../../world/world.js'
-import type { Outcome, StoredMessage, StreamMessage, StreamPort } from './port.js'
+import { answerWithin, type Outcome, type StoredMessage, type StreamMessage, type StreamPort } from './port.js'
 import { decodeOwnership } from './stored.js'
 
 export interface FenceInit {
@@ -80,8 +81,7 @@ export interface Fence {
   close(): void
 }
 
-/** ms for one reply, and bytes of a batch that have a second more. */
-const replyDeadline = 5_000
+/** Bytes of a batch that have a second more for their reply. */
 const bytesASecond = 4 * 1024 * 1024
 const firstPause = 20
 const longestPause = 1_000
@@ -103,7 +103,7 @@ export function createFence(init: FenceInit): Fence {
 
   function pause(attempt: number): Promise<void> {
     const ms = Math.min(longestPause, firstPause * 2 ** attempt) * (0.5 + world.random() / 2)
-    return new Promise((resolve) => world.setTimer(ms, resolve))
+    return sleep(world, ms)
   }
 
   /** Reads until it is answered. */
@@ -111,7 +111,7 @@ export function createFence(init: FenceInit): Fence {
     for (let attempt = 0; ; attempt++) {
       open()
       try {
-        return await stream.last(subject, replyDeadline)
+        return await stream.last(subject, answerWithin)
       } catch (error) {
         if (error instanceof TroupeError && error.permanent) throw error
         figures.retries++
@@ -208,7 +208,7 @@ export function createFence(init: FenceInit): Fence {
   async function stillStands(subject: string): Promise<boolean> {
     for (let reads = 1; ; reads++) {
       const stand = { ...stands.get(subject)! }
-      const found = await stream.last(subject, replyDeadline).catch(() => undefined)
+      const found = await stream.last(subject, answerWithin).catch(() => undefined)
       // Who was closed meanwhile has been told why; what stands there is no answer of his any more.
       open()
       if (found === undefined) return false
@@ -237,7 +237,7 @@ export function createFence(init: FenceInit): Fence {
           stands.set(subject, { sequence: found[index]?.sequence ?? 0, commit: 0 })
         const checkpoints = await next(found, term)
         open()
-        const outcome = await stream.commit(messagesOf(messages, checkpoints, false), replyDeadline)
+        const outcome = await stream.commit(messagesOf(messages, checkpoints, false), answerWithin)
         if (outcome.kind === 'misconfigured') throw misconfigured(outcome)
         if (outcome.kind === 'committed') {
           moved(0, checkpoints, outcome.sequence)
@@ -258,7 +258,7 @@ export function createFence(init: FenceInit): Fence {
 
     async commit(number, messages, checkpoints) {
       const bytes = messages.reduce((sum, { payload }) => sum + payload.length, 0)
-      const deadline = replyDeadline + 1_000 * Math.floor(bytes / bytesASecond)
+      const deadline = answerWithin + 1_000 * Math.floor(bytes / bytesASecond)
       for (let attempt = 0, blind = false; ; attempt++) {
         open()
         const outcome = await stream.commit(messagesOf(messages, checkpoints, blind), deadline)
@@ -286,7 +286,7 @@ export function createFence(init: FenceInit): Fence {
 
     async stillOwns(subjects) {
       while (!(await Promise.all(subjects.map(stillStands))).every((answered) => answered))
-        await new Promise<void>((resolve) => world.setTimer(lookEvery, resolve))
+        await sleep(world, lookEvery)
     },
 
     close() {

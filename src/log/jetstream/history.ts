@@ -5,7 +5,7 @@
 import { comparePositions } from '../../event/position.js'
 import { TroupeError } from '../../world/error.js'
 import { parcelOf } from './parcel.js'
-import type { StreamPort } from './port.js'
+import { answerWithin, type StreamPort } from './port.js'
 import type { FrameMarks } from './stored.js'
 
 export interface History {
@@ -15,13 +15,11 @@ export interface History {
   isAsRead(sequence: number, marks: FrameMarks): Promise<boolean>
 }
 
-const replyDeadline = 5_000
-
 /** `frames`: the subject of one partition. */
 export function createHistory(stream: StreamPort, frames: string): History {
   async function whatStands(sequence: number, marks: FrameMarks): Promise<'same' | 'other' | 'gone'> {
     if (sequence === 0) return 'same'
-    const found = await stream.at(sequence, replyDeadline)
+    const found = await stream.at(sequence, answerWithin)
     if (found === null) return 'gone'
     if (found.subject !== frames) return 'other'
     const { source, mark } = parcelOf(found)
@@ -33,7 +31,7 @@ export function createHistory(stream: StreamPort, frames: string): History {
 
   /** What was trimmed is trimmed as a whole: something that stands below was never seen. */
   async function firstBehind(sequence: number): Promise<boolean> {
-    const first = await stream.first(frames, replyDeadline)
+    const first = await stream.first(frames, answerWithin)
     return first === null || first.sequence > sequence
   }
 

@@ -15,7 +15,7 @@ import type { Msg, MsgHdrs, Subscription } from '@nats-io/transport-node'
 import type { NatsLink } from '../../wire/nats/connect.js'
 import { type Delivery, deliveryOf } from '../../wire/nats/delivery.js'
 import { type ApiError, callJetStream } from '../../wire/nats/jetstream-api.js'
-import { messageOf, TroupeError } from '../../world/error.js'
+import { TroupeError, toError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer } from '../../world/world.js'
 import type { ReadOptions, StoredMessage, StreamReading } from './port.js'
@@ -190,7 +190,7 @@ export function startReading(
         options.message(storedMessage(message, delivery))
       } catch (error) {
         // The client would end its own reading of the socket without a word.
-        return fail(error instanceof Error ? error : new Error(messageOf(error)))
+        return fail(toError(error))
       }
     }
     pull()

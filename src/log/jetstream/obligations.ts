@@ -10,7 +10,7 @@ import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
 import { chunksOf } from './parcel.js'
-import type { StreamMessage, StreamPort } from './port.js'
+import { answerWithin, type StreamMessage, type StreamPort } from './port.js'
 
 export interface ObligationsInit {
   readonly world: World
@@ -45,7 +45,6 @@ export interface Obligations {
 
 /** Bytes undischarged beyond which nothing more is stored: some eight million ids of a stream. */
 export const mostOwed = 16 * 1024 * 1024
-const replyDeadline = 5_000
 const readDeadline = 60_000
 /** ms after which an end that does not come is looked for. */
 const lookEvery = 2_000
@@ -87,7 +86,7 @@ export function createObligations(init: ObligationsInit): Obligations {
       }
       /** The end may have been lost with a tail, or removed by a successor: then it never comes. */
       function look(): void {
-        stream.at(end, replyDeadline).then((message) => {
+        stream.at(end, answerWithin).then((message) => {
           if (ended || message?.subject === subject) return lookLater()
           init.stillStands().then((answered) => (answered ? done(lostError(end)) : lookLater()), done)
         }, lookLater)
@@ -164,7 +163,7 @@ export function createObligations(init: ObligationsInit): Obligations {
     if (init.holdback > 0 && !(await init.stillStands())) return schedulePurge()
     if (over) return
     try {
-      await stream.purge(subject, keep, replyDeadline)
+      await stream.purge(subject, keep, answerWithin)
       owed.splice(0, count)
     } catch (error) {
       log.debug(

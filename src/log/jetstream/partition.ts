@@ -11,6 +11,7 @@ import { readFrameHeader } from '../../event/open.js'
 import type { Position } from '../../event/position.js'
 import type { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
+import { sleep } from '../../world/sleep.js'
 import type { Timer, World } from '../../world/world.js'
 import { advanceLanes } from '../lanes.js'
 import type { DeliveredFrame, FrameMark } from '../log.js'
@@ -20,7 +21,7 @@ import { type Checkpointed, closedMeanwhile, createFence, type FenceFigures, isS
 import { createHistory, lostTail } from './history.js'
 import type { StreamNames } from './names.js'
 import type { ArrivedFrame } from './parcel.js'
-import type { StoredMessage, StreamPort } from './port.js'
+import { answerWithin, type StoredMessage, type StreamPort } from './port.js'
 import { decodeProcessor, encodeProcessor, type FrameMarks, firstProcessor, type StoredProcessor } from './stored.js'
 import { createTrim } from './trim.js'
 
@@ -134,7 +135,6 @@ interface Following {
 
 /** Bytes finished since the last checkpoint that make one due. */
 const checkpointBytes = 64 * 1024 * 1024
-const replyDeadline = 5_000
 /** ms for which an owner whose processor was put elsewhere waits for what the others have in hand. */
 const seekWithin = 5_000
 
@@ -246,7 +246,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
         return false
       } catch (error) {
         if (attempt >= 10) throw error
-        await sleep(200)
+        await sleep(world, 200)
       }
     return false
   }
@@ -274,7 +274,7 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     try {
       for (let attempt = 0; attempt < 10 && !over && first !== undefined; attempt++) {
         if (await fence.stillStands(first.subject)) break
-        await sleep(200)
+        await sleep(world, 200)
       }
       for (const one of following.values())
         if (one.anew || (await history.whatStands(one.sequence, one.marks)) === 'other') {
@@ -288,17 +288,13 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
     fail(error)
   }
 
-  function sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => world.setTimer(ms, resolve))
-  }
-
   // Opening --------------------------------------------------------------------------------------------------------
 
   async function open(): Promise<void> {
     const subjects = init.processors.map(({ name }) => names.processor(name, scope, partition))
     const sealed = await fence.seal(subjects, async (found, term) => {
       const begins = init.processors.some(({ start }, index) => found[index] === null && start === 'latest')
-      const last = begins ? await stream.last(frames, replyDeadline) : null
+      const last = begins ? await stream.last(frames, answerWithin) : null
       return init.processors.map(({ name, start }, index) => {
         const stored = storedOf(found[index]!, subjects[index]!)
         const begun: StoredProcessor = {

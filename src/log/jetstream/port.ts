@@ -6,6 +6,9 @@
  * and forgetful.
  */
 
+/** ms for an answer of the servers, behind an election of the stream's leader. */
+export const answerWithin = 5_000
+
 /** A message as it is published. */
 export interface StreamMessage {
   readonly subject: string

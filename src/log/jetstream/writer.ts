@@ -12,6 +12,7 @@ import { readFrameHeader } from '../../event/open.js'
 import { comparePositions, formatPosition } from '../../event/position.js'
 import { TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
+import { sleep } from '../../world/sleep.js'
 import type { World } from '../../world/world.js'
 import {
   type Append,
@@ -28,7 +29,7 @@ import { createHoldback } from './holdback.js'
 import type { StreamNames } from './names.js'
 import { createObligations } from './obligations.js'
 import { chunksOf, largestFrame, pack } from './parcel.js'
-import { batchLimits, type StreamMessage, type StreamPort } from './port.js'
+import { answerWithin, batchLimits, type StreamMessage, type StreamPort } from './port.js'
 import { culprit, mark } from './room.js'
 import { createSettling } from './settling.js'
 import { decodeReader, encodeReader, firstReader, type StoredReader } from './stored.js'
@@ -101,7 +102,6 @@ interface Waiting {
 /** Bytes appended, and ms, after which the stream is looked at again. */
 const lookBytes = 8 * 1024 * 1024
 const lookEvery = 1_000
-const stateDeadline = 5_000
 
 export function createLogWriter(init: LogWriterInit): LogWriter {
   const { world, log, stream, names, source, owner, maxMessage, planted = [] } = init
@@ -152,7 +152,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
     world,
     log,
     source,
-    cover: () => createCover({ stream, names, sets: init.sets, demands: previous, deadlineMs: stateDeadline }),
+    cover: () => createCover({ stream, names, sets: init.sets, demands: previous, deadlineMs: answerWithin }),
     hurry: init.hurry,
     settled: (number) => init.tell({ type: 'settled', term: fence.term, number }),
   })
@@ -377,7 +377,7 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
       const full = fence.figures.fullSince !== null
       if (!full && lookedBytes < lookBytes && world.monotonic() - lookedAt < lookEvery) break
       try {
-        const state = await stream.state(stateDeadline)
+        const state = await stream.state(answerWithin)
         streamBytes = state.bytes
         streamLimit = state.maxBytes
         lookedAt = world.monotonic()
@@ -395,14 +395,10 @@ export function createLogWriter(init: LogWriterInit): LogWriter {
           { source, bytes: streamBytes, limit: streamLimit, processor: stoppedBy },
           'the log is at its mark: the reader waits until it has drained',
         )
-      await sleep(lookEvery / 2)
+      await sleep(world, lookEvery / 2)
     }
     if (stoppedBy !== null) log.info({ source, bytes: streamBytes, limit: streamLimit }, 'the log has room again')
     stoppedBy = null
-  }
-
-  function sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => world.setTimer(ms, resolve))
   }
 
   return {

@@ -6,7 +6,7 @@
  */
 
 import type { CopyBoth, CopyBothHandlers, ReplicationConnection } from '../../wire/copyboth.js'
-import type { World } from '../../world/world.js'
+import { sleep } from '../../world/sleep.js'
 import type { SourceContext } from '../source.js'
 import { openReplication, readerName, readerNamePrefix, serverLabel, withCatalog } from './connection.js'
 import type { PostgresSourceDefinition } from './definition.js'
@@ -55,15 +55,11 @@ export async function startStream(
       if (holder?.is === 'newer' || world.monotonic() >= until)
         throw slotInUse(config, serverLabel(config), holder, place)
     }
-    await pause(world, attemptEvery)
+    await sleep(world, attemptEvery)
   }
 }
 
 function startCommand(config: PostgresSourceDefinition, from: bigint): string {
   const publications = quoteText(quoteName(config.publication))
   return `START_REPLICATION SLOT ${quoteName(config.slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${publications}, messages 'true')`
-}
-
-function pause(world: World, ms: number): Promise<void> {
-  return new Promise((resolve) => world.setTimer(ms, resolve))
 }
