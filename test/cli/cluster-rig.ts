@@ -139,8 +139,10 @@ ${lines.join('\n')}
       let seen: ClusterStatus | undefined
       const deadline = performance.now() + patience
       while (performance.now() < deadline) {
-        // Before the first node has made them there is neither stream nor bucket.
-        seen = await look().then(clusterStatus, () => undefined)
+        // Before the first node has made them there is neither stream nor bucket; later a look may come too late under load.
+        seen = await look()
+          .then(clusterStatus)
+          .catch(() => undefined)
         if (seen !== undefined && holds(seen)) return seen
         await new Promise((resolve) => setTimeout(resolve, 100))
       }

@@ -1,5 +1,5 @@
 /** The commands on a cluster, against two real nodes. The tests follow one another on the same cluster. */
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { decodeProcessor, encodeProcessor } from '../../src/log/jetstream/stored.js'
 import type { WhyAnswer } from '../../src/operator/cluster/explain.js'
 import type { Sought } from '../../src/operator/cluster/seek.js'
@@ -21,6 +21,16 @@ beforeAll(async () => {
 }, 120_000)
 
 afterAll(() => rig?.stop(), 60_000)
+
+/** Of the test that failed: those behind it would wait for what its cluster cannot give any more. */
+let failed: string | null = null
+
+beforeEach(({ task, skip, onTestFailed }) => {
+  if (failed !== null) skip(`not tried: '${failed}' has failed on the same cluster`)
+  onTestFailed(() => {
+    failed = task.name
+  })
+})
 
 async function add(count: number): Promise<string[]> {
   total += count

@@ -188,10 +188,21 @@ function withSource({ definition }: ClusterAccess, { processor, to }: SeekReques
   })
 }
 
+/** A part of them alone would be neither here nor there. */
+function tooWide({ definition }: ClusterAccess, partitions: number): TroupeError {
+  return new TroupeError({
+    code: 'seek-too-wide',
+    message: `${partitions} partitions would be moved, and one atomic batch holds ${batchLimits.messages}`,
+    place: `pipeline ${definition.name}`,
+    remedy: 'give the processor a new name, with `start` where it is to begin',
+    exitCode: 2,
+  })
+}
+
 /** False: somebody wrote one of them meanwhile, and nothing was stored. */
 async function write(access: ClusterAccess, moves: readonly Move[], owner: string): Promise<boolean> {
   const { stream, world } = access
-  if (moves.length > batchLimits.messages) throw new RangeError(`${moves.length} partitions in one batch`)
+  if (moves.length > batchLimits.messages) throw tooWide(access, moves.length)
   const at = Math.floor(world.now())
   const messages = moves.map(({ subject, found, to }) => ({
     subject,
