@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { connectNats, type NatsConnectOptions } from '../../src/wire/nats/connect.js'
 import { deliveryOf } from '../../src/wire/nats/delivery.js'
 import { parseNatsEndpoint } from '../../src/wire/nats/endpoint.js'
+import { explainNats } from '../../src/wire/nats/errors.js'
 import { callJetStream } from '../../src/wire/nats/jetstream-api.js'
 import { checkJetStream } from '../../src/wire/nats/server-check.js'
 import { realWorld } from '../../src/world/real.js'
@@ -58,6 +59,8 @@ test.each([
   'nats://u:some-secret@h?what=1',
   'nats://u:some-secret@h?inbox=a.*',
   'nats://u:%some-secret@h',
+  'nats://u:12?some-secret@h',
+  'nats://u:12#some-secret@h',
   'nats://u:some-secret@a,nats://u:other-secret@b',
   'nats://u:some-secret@a?ca=/a,nats://b?ca=/b',
 ])('a URL that cannot be used is refused without being repeated: %s', (url) => {
@@ -244,11 +247,28 @@ test('a connection that is not found again within its bound is over, once', asyn
 test('credentials that are taken away while the connection is lost end it', async () => {
   const nats = await server({ settings: { authorization: '{ user: u, password: first-secret }' } })
   const over: Error[] = []
-  await linkTo(`nats://u:first-secret@127.0.0.1:${nats.port}`, { onClosed: (error) => over.push(error) })
+  await linkTo(`nats://u:first-secret@127.0.0.1:${nats.port}`, {
+    reconnectMs: 2_000,
+    onClosed: (error) => over.push(error),
+  })
   await nats.restart({ authorization: '{ user: u, password: second-secret }' })
   await until(() => over.length > 0)
   expect(over[0]).toMatchObject({ code: 'nats-denied', exitCode: 2 })
   expect(over[0]!.message).not.toContain('secret')
+})
+
+test('what passes by itself is not taken for credentials or certificates that are wrong', () => {
+  const unreachable = { code: 'nats-unreachable', permanent: false }
+  const slow = Object.assign(new Error('authentication timeout'), { name: 'AuthorizationError' })
+  expect(explainNats(slow, 'nats:4222')).toMatchObject(unreachable)
+  const broken = new Error('Client network socket disconnected before secure TLS connection was established')
+  expect(explainNats(Object.assign(broken, { code: 'ECONNRESET' }), 'nats:4222')).toMatchObject(unreachable)
+  const unnamed = Object.assign(new Error('getaddrinfo EAI_AGAIN nats-tls.prod'), { code: 'EAI_AGAIN' })
+  expect(explainNats(unnamed, 'nats-tls.prod:4222')).toMatchObject(unreachable)
+  const refused = Object.assign(new Error('Authorization Violation'), { name: 'AuthorizationError' })
+  expect(explainNats(refused, 'nats:4222')).toMatchObject({ code: 'nats-denied', permanent: true })
+  const unknown = Object.assign(new Error('unable to verify'), { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })
+  expect(explainNats(new Error('tls', { cause: unknown }), 'nats:4222')).toMatchObject({ code: 'nats-tls' })
 })
 
 test('closing it ourselves tells nobody', async () => {

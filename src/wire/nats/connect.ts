@@ -19,7 +19,7 @@ import { messageOf, TroupeError } from '../../world/error.js'
 import type { Logger } from '../../world/logger.js'
 import type { Timer, World } from '../../world/world.js'
 import { describeNats, type NatsEndpoint, parseNatsEndpoint } from './endpoint.js'
-import { explainNats } from './errors.js'
+import { explainNats, isRefusal } from './errors.js'
 import { createRequests, type NatsReply, type NatsRequest } from './requests.js'
 import { checkServer } from './server-check.js'
 
@@ -80,11 +80,12 @@ const PING_MS = 5_000
 /** A `denied` that comes over and over (a retried publish) is said once per subject, for as many subjects. */
 const MAX_DENIALS = 1_000
 
-/** @throws TroupeError `nats-url`, `nats-unreachable`, `nats-denied`, `nats-tls`, `nats-too-old`, `nats-headers` */
+/** @throws TroupeError `nats-url`, `nats-unreachable`, `nats-denied`, `nats-tls`, `nats-credentials`, `nats-too-old`, `nats-headers` */
 export async function connectNats(options: NatsConnectOptions): Promise<NatsLink> {
   const { log, place } = options
   const endpoint = parseNatsEndpoint(options.servers, place)
   const described = describeNats(endpoint)
+  for (const path of [options.tls?.ca ?? endpoint.ca, options.tls?.cert, options.tls?.key]) mustRead(path, options)
   let connection: NatsConnection
   try {
     connection = await connect(clientOptions(options, endpoint))
@@ -112,7 +113,7 @@ function clientOptions(options: NatsConnectOptions, endpoint: NatsEndpoint): Con
     name: options.name,
     ...(user === null ? {} : { user, pass: password ?? '' }),
     ...(token === null ? {} : { token }),
-    ...(creds === null ? {} : { authenticator: credsAuthenticator(() => readCreds(creds, options.place)) }),
+    ...(creds === null ? {} : { authenticator: credsAuthenticator(credsReader(creds, options)) }),
     ...(tls === undefined && !endpoint.tls
       ? {}
       : {
@@ -129,19 +130,53 @@ function clientOptions(options: NatsConnectOptions, endpoint: NatsEndpoint): Con
     // The bound is ours, in time: attempts are quick where a port refuses and slow where a host is silent.
     maxReconnectAttempts: -1,
     reconnectDelayHandler: () => RETRY_MS + world.random() * JITTER_MS,
+    // Two refusals, years apart, would end a connection: the client never forgets one.
+    ignoreAuthErrorAbort: true,
     noAsyncTraces: true,
   }
 }
 
-function readCreds(path: string, place: string | undefined): Uint8Array {
+/** Where the file is renewed in this moment, what it last held is shown again. */
+function credsReader(path: string, { log, place }: NatsConnectOptions): () => Uint8Array {
+  let last: Uint8Array | null = null
+  return () => {
+    try {
+      const read = readFileSync(path)
+      if (!isCredentials(read)) throw new Error(`'${path}' holds no user JWT and seed`)
+      last = read
+      return read
+    } catch (error) {
+      if (last !== null) {
+        log.warn({ reason: messageOf(error) }, 'the NATS credentials file cannot be read; those before are used')
+        return last
+      }
+      throw new TroupeError({
+        code: 'nats-credentials',
+        message: `the NATS credentials file cannot be read: ${messageOf(error)}`,
+        ...(place === undefined ? {} : { place }),
+        remedy: 'correct its path, or let this user read it; `nsc generate creds` writes one',
+        exitCode: 2,
+        permanent: true,
+      })
+    }
+  }
+}
+
+function isCredentials(bytes: Uint8Array): boolean {
+  const text = Buffer.from(bytes).toString('latin1')
+  return /JWT-{3,}\s+\S/i.test(text) && /SEED-{3,}\s+\S/i.test(text)
+}
+
+function mustRead(path: string | null | undefined, { place }: NatsConnectOptions): void {
+  if (path === null || path === undefined) return
   try {
-    return readFileSync(path)
+    readFileSync(path)
   } catch (error) {
     throw new TroupeError({
-      code: 'nats-credentials',
-      message: `the NATS credentials file cannot be read: ${messageOf(error)}`,
+      code: 'nats-tls',
+      message: `a PEM file for TLS with NATS cannot be read: ${messageOf(error)}`,
       ...(place === undefined ? {} : { place }),
-      remedy: 'correct its path, or let this user read it',
+      remedy: 'correct its path (?ca= of the URL, tls.ca, tls.cert, tls.key), or let this user read it',
       exitCode: 2,
       permanent: true,
     })
@@ -164,6 +199,8 @@ function makeLink(
   let ended = false
   let patience: Timer | null = null
   let failure: TroupeError | null = null
+  /** Why the servers do not let us in again, where they say so. */
+  let refusal: Error | null = null
 
   const inbox = () => `${endpoint.inboxPrefix}.${token}.${(++inboxes).toString(36)}`
   const requests = createRequests({ world, connection, inbox: inbox(), connected: () => connected })
@@ -184,12 +221,19 @@ function makeLink(
     const ms = options.reconnectMs ?? RECONNECT_MS
     log.warn({ nats: described }, 'the connection to NATS is lost and sought again')
     patience = world.setTimer(ms, () =>
-      giveUp(explainNats(new Error(`the connection was lost and not found again within ${ms} ms`), described, place)),
+      giveUp(
+        explainNats(
+          refusal ?? new Error(`the connection was lost and not found again within ${ms} ms`),
+          described,
+          place,
+        ),
+      ),
     )
   }
   const back = () => {
     patience?.cancel()
     patience = null
+    refusal = null
     connected = true
     log.info({ nats: described, server: connection.getServer() }, 'connected to NATS again')
     try {
@@ -216,6 +260,7 @@ function makeLink(
         return back()
       case 'error': {
         const { error } = event
+        if (isRefusal(error)) refusal = error
         if (error.name !== 'PermissionViolationError')
           return log.warn({ nats: described, reason: error.message }, 'NATS reports an error')
         const { operation, subject } = error as Error & { operation: 'publish' | 'subscription'; subject: string }

@@ -73,8 +73,12 @@ function parseOne(text: string, wrong: (message: string) => TroupeError) {
     throw wrong(`'${url.protocol}' is no scheme of a NATS URL that Troupe speaks`)
   if (url.hostname === '') throw wrong('the URL of a NATS server names no host')
   if (url.pathname !== '' && url.pathname !== '/') throw wrong('the URL of a NATS server has a path')
+  // A password that is not encoded may have become the one or the other: neither is repeated.
+  if (url.hash !== '' || url.search.includes('@'))
+    throw wrong('the user or password in the URL of a NATS server is not percent-encoded')
   for (const key of url.searchParams.keys())
-    if (key !== 'creds' && key !== 'ca' && key !== 'inbox') throw wrong(`'${key}' is no parameter of a NATS URL`)
+    if (key !== 'creds' && key !== 'ca' && key !== 'inbox')
+      throw wrong('the URL of a NATS server has a parameter that is not one of creds, ca, inbox')
   const inboxPrefix = url.searchParams.get('inbox')
   if (inboxPrefix !== null && !/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(inboxPrefix))
     throw wrong('the inbox prefix of the NATS URL is no subject')

@@ -7,17 +7,32 @@ const LONGEST_SUBJECT = 200
 /** Of an error that the client gave when it connected, or lost its connection for good. */
 export function explainNats(error: unknown, at: string, place?: string): TroupeError {
   if (error instanceof TroupeError) return error
-  const text = [messageOf(error), codeOf(error), codeOf((error as Error | null)?.cause)].filter(Boolean).join(' ')
   return new TroupeError({
-    ...verdictOf(error, text, at),
+    ...verdictOf(error, at),
     ...(place === undefined ? {} : { place }),
     cause: error,
   })
 }
 
-function verdictOf(error: unknown, text: string, at: string): TroupeErrorInit {
+/** Whether the server has said that these credentials are not good. */
+export function isRefusal(error: unknown): error is Error {
   const name = (error as Error | null)?.name
-  if (name === 'AuthorizationError' || name === 'UserAuthenticationExpiredError')
+  if (name === 'UserAuthenticationExpiredError') return true
+  // Who was too slow to show his own, on a busy machine, is told the same way.
+  return name === 'AuthorizationError' && !/timeout/i.test(messageOf(error))
+}
+
+/** What Node.js calls a certificate or a handshake that is not good; a connection that went meanwhile is no such thing. */
+const tlsCode = /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH)/
+
+function isTlsFault(error: unknown): boolean {
+  for (let one = error, depth = 0; one instanceof Error && depth < 5; one = one.cause, depth++)
+    if (tlsCode.test(codeOf(one)) || /does not support 'tls'/.test(one.message)) return true
+  return false
+}
+
+function verdictOf(error: unknown, at: string): TroupeErrorInit {
+  if (isRefusal(error))
     return {
       code: 'nats-denied',
       message: `NATS at ${at} refused the credentials (${messageOf(error).toLowerCase()})`,
@@ -25,7 +40,7 @@ function verdictOf(error: unknown, text: string, at: string): TroupeErrorInit {
       exitCode: 2,
       permanent: true,
     }
-  if (/certificate|self[- ]signed|ERR_TLS|ERR_SSL|ssl|altname|does not support 'tls'|\btls\b/i.test(text))
+  if (isTlsFault(error))
     return {
       code: 'nats-tls',
       message: `NATS at ${at} cannot be talked to over TLS: ${messageOf(error)}`,

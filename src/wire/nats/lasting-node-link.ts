@@ -30,6 +30,8 @@ export async function lastingNodeLink(init: LastingNodeLinkInit): Promise<NodeLi
   let receive: ((bytes: Uint8Array) => void) | undefined
   let again: Timer | undefined
   let closed = false
+  /** Said already. */
+  let failing = ''
 
   async function open(): Promise<NodeLink> {
     const opened = await init.connect((error) => {
@@ -44,13 +46,21 @@ export async function lastingNodeLink(init: LastingNodeLinkInit): Promise<NodeLi
     }
     nats = opened
     current = link
+    failing = ''
     if (receive !== undefined) link.listen(receive)
     return link
   }
 
   function reopen(): void {
     if (closed) return
-    again = world.setTimer(AGAIN_MS, () => void open().catch(reopen))
+    again = world.setTimer(AGAIN_MS, () =>
+      open().catch((error) => {
+        const cause = messageOf(error)
+        if (cause !== failing) log.warn({ node, cause }, 'nothing reaches this node from others; tried again')
+        failing = cause
+        reopen()
+      }),
+    )
   }
 
   const first = await open()
