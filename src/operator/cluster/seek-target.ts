@@ -78,15 +78,15 @@ function positionOf(text: string): Position | null {
   }
 }
 
-/** @param now the time of the server; @param retain ms for which the nodes keep what is finished */
-export function placeIn(
-  retained: Retained,
-  target: SeekTarget,
-  { now, retain }: { readonly now: number; readonly retain: number },
-): Placed {
+/**
+ * What the file says of `cluster.retain` counts for nothing: the nodes may run with another one, or ran with another one.
+ *
+ * @param now the time of the server
+ */
+export function placeIn(retained: Retained, target: SeekTarget, now: number): Placed {
   const { frames, checkpoint } = retained
   const first = frames[0]
-  if (first === undefined) return emptyPlace(retained, target, now - retain)
+  if (first === undefined) return emptyPlace(retained, target, now)
   switch (target.kind) {
     case 'earliest':
       return { kind: 'at', sequence: 0 }
@@ -99,7 +99,7 @@ export function placeIn(
     }
     case 'time': {
       const { at } = target
-      const whole = first.storedAt < at || (retain > 0 && at >= now - retain) || !hasRemoved(retained)
+      const whole = first.storedAt < at || !hasRemoved(retained)
       return whole ? behind(frames, (frame) => frame.storedAt < at) : outside(frames)
     }
     case 'position': {
@@ -115,12 +115,12 @@ export function placeIn(
 }
 
 /** Nothing is retained: to stay is always possible, to go back only where it is known that nothing is missed. */
-function emptyPlace(retained: Retained, target: SeekTarget, since: number): Placed {
+function emptyPlace(retained: Retained, target: SeekTarget, now: number): Placed {
   const stays: Placed = { kind: 'at', sequence: retained.checkpoint }
   if (target.kind === 'earliest' || target.kind === 'latest' || !hasRemoved(retained)) return stays
   if (target.kind === 'sequence' && target.sequence >= retained.slowest) return stays
-  // What was removed under a replay window is older than that.
-  if (target.kind === 'time' && target.at >= since) return stays
+  // What was removed is older than that.
+  if (target.kind === 'time' && target.at >= now) return stays
   // Whether it held something behind the position nobody knows; a position that was never there is found out elsewhere.
   return target.kind === 'position' ? stays : { kind: 'outside', why: 'it retains nothing' }
 }

@@ -134,7 +134,7 @@ async function plan(access: ClusterAccess, request: SeekRequest, { serverTime }:
       for (const frame of frames)
         if (target.kind === 'position' && frame.source === target.source)
           if (last === null || comparePositions(frame.last, last.last) > 0) last = frame
-      const placed = placeIn(retained, target, { now: serverTime, retain: definition.cluster.retain })
+      const placed = placeIn(retained, target, serverTime)
       const key = partitionKey(set, partition)
       if (placed.kind === 'outside') {
         refused.push(`partition ${key}: ${placed.why}`)
