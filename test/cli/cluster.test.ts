@@ -98,6 +98,23 @@ test('a cluster that is not there or has other partitions, a status without a fi
   expect(resource).toMatchObject({ code: 2, err: expect.stringContaining('part.key.0, part.key.1, reader.clicks') })
 }, 60_000)
 
+test('on the way back too a name that nobody has is refused, and what can be no name', async () => {
+  const [node, processor, noNode, noProcessor] = await Promise.all([
+    rig.troupe('drain', 'n3', file, '--undo'),
+    rig.troupe('resume', file, 'copi'),
+    rig.troupe('drain', 'n.1', file, '--undo'),
+    rig.troupe('resume', file, 'copy*'),
+  ])
+  expect(node).toMatchObject({ code: 2, out: '', err: expect.stringContaining('error[unknown-node]') })
+  expect(processor).toMatchObject({ code: 2, out: '', err: expect.stringContaining("did you mean 'copy'?") })
+  for (const said of [noNode, noProcessor])
+    expect(said).toMatchObject({ code: 2, out: '', err: expect.stringContaining('error[usage]') })
+  expect(await rig.troupe('resume', file, 'copy')).toMatchObject({
+    code: 0,
+    out: 'processor copy goes on (it was so already)\n',
+  })
+}, 60_000)
+
 test('why tells scores, caps, lease and term of a partition and of a reader', async () => {
   // The second node may still be getting its share.
   const { owner, explanation, processors, refused } = await wait(async () => {
