@@ -52,7 +52,18 @@ export async function readRetained(
             const reads = from.length === 0 || from.includes(lane.source)
             const { sequence, storedAt, source } = frame
             const follows = frame.previous !== null
-            frames.push({ sequence, storedAt, source, first, last, previous, follows, events: reads ? count : 0 })
+            frames.push({
+              sequence,
+              storedAt,
+              source,
+              lane: lane.lane,
+              ordered: lane.ordered !== false,
+              first,
+              last,
+              previous,
+              follows,
+              events: reads ? count : 0,
+            })
           }
         } catch (error) {
           return done(error as Error)

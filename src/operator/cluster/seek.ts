@@ -20,7 +20,7 @@ import { type FoundCheckpoint, readCheckpoints } from './checkpoints.js'
 import { answerWithin, type ClusterAccess } from './connect.js'
 import { mustHaveProcessor } from './orders.js'
 import { readRetained } from './retained.js'
-import { placeIn, type Retained, type RetainedFrame, type SeekTarget } from './seek-target.js'
+import { placeIn, type Retained, type RetainedFrame, type SeekTarget, slowestOf } from './seek-target.js'
 import { lookAtBucket, type Snapshot } from './snapshot.js'
 
 export interface SeekRequest {
@@ -128,7 +128,7 @@ async function plan(access: ClusterAccess, request: SeekRequest, { serverTime }:
       const retained: Retained = {
         frames,
         checkpoint: from,
-        slowest: here.length === 0 ? 0 : Math.min(...here.map(({ stored }) => stored.sequence)),
+        slowest: slowestOf(here.map(({ stored }) => stored.sequence)),
         finishedOf: new Set(here.flatMap(({ stored }) => Object.keys(stored.marks))),
       }
       for (const frame of frames)
