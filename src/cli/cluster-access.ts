@@ -1,7 +1,9 @@
 /** What the commands on a cluster share: its option, the way to it, and how they answer. */
 
+import { InvalidArgumentError } from 'commander'
 import { type ClusterAccess, withCluster } from '../operator/cluster/connect.js'
 import { loadPipeline } from '../pipeline/load.js'
+import { namePattern } from '../pipeline/scalar.js'
 import { TroupeError } from '../world/error.js'
 import { realWorld } from '../world/real.js'
 import { terminalLogger } from './log.js'
@@ -48,6 +50,12 @@ export async function onCluster(
   const log = terminalLogger('error', (line) => void process.stderr.write(`${line}\n`))
   const { value, lines } = await withCluster(definition, servers, { world: realWorld, log }, work)
   process.stdout.write(`${flags.json === true ? JSON.stringify(value, null, 2) : lines.join('\n')}\n`)
+}
+
+/** Of a node or a processor: it becomes a part of keys and subjects. */
+export function nameOption(text: string): string {
+  if (!namePattern.test(text)) throw new InvalidArgumentError('1 to 64 of A-Z, a-z, 0-9, _ and -.')
+  return text
 }
 
 export function usage(message: string, remedy: string): TroupeError {

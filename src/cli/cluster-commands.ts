@@ -2,7 +2,7 @@
 import { Argument, Command, InvalidArgumentError } from 'commander'
 import type { ClusterAccess } from '../operator/cluster/connect.js'
 import { TroupeError } from '../world/error.js'
-import { type Answer, type ClusterFlags, clusterOption, onCluster, usage } from './cluster-access.js'
+import { type Answer, type ClusterFlags, clusterOption, nameOption, onCluster, usage } from './cluster-access.js'
 import { clusterLines, retirementLines, seekLines, whyLines } from './cluster-text.js'
 
 /** `troupe status FILE --cluster`. */
@@ -18,7 +18,7 @@ export async function statusOfCluster(file: string | undefined, flags: ClusterFl
 
 export function drainCommand(): Command {
   return clusterCommand('drain', 'let a node of a cluster give everything away and take nothing')
-    .argument('<node>', 'its name')
+    .argument('<node>', 'its name', nameOption)
     .argument('<file>', 'the pipeline')
     .option('--undo', 'let it take part again')
     .action(async (node: string, file: string, flags: ClusterFlags & { readonly undo?: boolean }) => {
@@ -26,8 +26,9 @@ export function drainCommand(): Command {
       const { keys } = await import('../membership/keys.js')
       const undo = flags.undo === true
       await onCluster(file, flags, async (access) => {
-        if (!undo) await mustBeKnown(access, node)
-        return order(access, keys.drain(node), !undo, `node ${node} ${undo ? 'takes part again' : 'is drained'}`)
+        const known = () => mustBeKnown(access, node)
+        if (!undo) await known()
+        return order(access, keys.drain(node), !undo, `node ${node} ${undo ? 'takes part again' : 'is drained'}`, known)
       })
     })
 }
@@ -123,22 +124,33 @@ function countOption(text: string): number {
 function pausing(name: 'pause' | 'resume', description: string, paused: boolean): Command {
   return clusterCommand(name, description)
     .argument('<file>', 'the pipeline')
-    .argument('[processor]', 'this one alone; without it, the whole pipeline')
+    .argument('[processor]', 'this one alone; without it, the whole pipeline', nameOption)
     .action(async (file: string, processor: string | undefined, flags: ClusterFlags) => {
       const { mustHaveProcessor } = await import('../operator/cluster/orders.js')
       const { keys } = await import('../membership/keys.js')
       const key = processor === undefined ? keys.pausePipeline : keys.pauseProcessor(processor)
       await onCluster(file, flags, async (access) => {
-        if (processor !== undefined && paused) mustHaveProcessor(access, processor)
+        const known = () => {
+          if (processor !== undefined) mustHaveProcessor(access, processor)
+        }
+        if (paused) known()
         const what = processor === undefined ? `pipeline ${access.definition.name}` : `processor ${processor}`
-        return order(access, key, paused, `${what} ${paused ? 'is paused' : 'goes on'}`)
+        return order(access, key, paused, `${what} ${paused ? 'is paused' : 'goes on'}`, known)
       })
     })
 }
 
-async function order(access: ClusterAccess, key: string, on: boolean, text: string): Promise<Answer> {
+/** @param known throws where the name in it is a slip; who has left may still be under an order, which can be withdrawn */
+async function order(
+  access: ClusterAccess,
+  key: string,
+  on: boolean,
+  text: string,
+  known: () => void | Promise<void> = () => {},
+): Promise<Answer> {
   const { giveOrder, withdrawOrder } = await import('../operator/cluster/orders.js')
   const change = await (on ? giveOrder(access, key) : withdrawOrder(access, key))
+  if (!on && !change.changed) await known()
   return { value: change, lines: [change.changed ? text : `${text} (it was so already)`] }
 }
 

@@ -10,11 +10,11 @@ import { runNode } from '../operator/node.js'
 import type { PipelineDefinition } from '../pipeline/definition.js'
 import { loadPipeline } from '../pipeline/load.js'
 import type { ClusterOptions, RunningPipeline } from '../pipeline/run.js'
-import { formatDuration, namePattern, parseDuration } from '../pipeline/scalar.js'
+import { formatDuration, parseDuration } from '../pipeline/scalar.js'
 import { TroupeError } from '../world/error.js'
 import type { Logger } from '../world/logger.js'
 import { realWorld } from '../world/real.js'
-import { serversOf } from './cluster-access.js'
+import { nameOption, serversOf } from './cluster-access.js'
 import { endNow } from './end.js'
 import { jsonLogger, type LogLevel, terminalLogger } from './log.js'
 import { loggedProgress, type Progress, progressFields, terminalProgress } from './progress.js'
@@ -42,7 +42,7 @@ export function runCommand(version: string): Command {
       '--cluster <servers>',
       'run as a node of a cluster, over these NATS servers (nats://a:4222,nats://b:4222); `env`: those that TROUPE_CLUSTER names',
     )
-    .option('--node <name>', 'name of this node in the cluster; default the host and the process', nodeOption)
+    .option('--node <name>', 'name of this node in the cluster; default the host and the process', nameOption)
     .option('--no-provision', 'create neither stream nor bucket: refuse where they are missing')
     .option('--json', 'log JSON lines, also on a terminal')
     .option('--log-level <level>', 'debug, info, warn or error', levelOption, 'info')
@@ -62,11 +62,6 @@ function durationOption(text: string): number {
 function levelOption(text: string): LogLevel {
   if (text === 'debug' || text === 'info' || text === 'warn' || text === 'error') return text
   throw new InvalidArgumentError('One of debug, info, warn, error.')
-}
-
-function nodeOption(text: string): string {
-  if (!namePattern.test(text)) throw new InvalidArgumentError('1 to 64 of A-Z, a-z, 0-9, _ and -.')
-  return text
 }
 
 function clusterOf(flags: RunFlags): { readonly cluster?: ClusterOptions } {

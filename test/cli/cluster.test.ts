@@ -77,21 +77,42 @@ test('status shows nodes, owners by lease and term, processors and the log of th
   expect(JSON.parse(json.out)).toMatchObject({ pipeline: status.pipeline, departed: [] })
 }, 120_000)
 
-test('a cluster that is not there, a status without a file and a wrong name are refused with exit code 2', async () => {
+test('a cluster that is not there or has other partitions, a status without a file and a wrong name are refused with exit code 2', async () => {
   const elsewhere = rig.file('elsewhere', { copy: '' })
+  const halved = rig.file('halved', { copy: '' })
   const { readFileSync, writeFileSync } = await import('node:fs')
   writeFileSync(elsewhere, readFileSync(elsewhere, 'utf8').replace('name: clicks', 'name: elsewhere'))
-  const [missing, nameless, node, resource] = await Promise.all([
+  writeFileSync(halved, readFileSync(halved, 'utf8').replace('partitions: 2', 'partitions: 1'))
+  const [missing, other, nameless, node, resource] = await Promise.all([
     rig.troupe('status', elsewhere, '--cluster', 'env'),
+    rig.troupe('status', halved, '--cluster', 'env'),
     rig.troupe('status', '--cluster', 'env'),
     rig.troupe('drain', 'n3', file),
     rig.troupe('why', 'key.7', file),
   ])
   expect(missing).toMatchObject({ code: 2, out: '', err: expect.stringContaining('error[stream-missing]') })
+  expect(other).toMatchObject({ code: 2, out: '', err: expect.stringContaining('error[cluster-layout]') })
   expect(nameless).toMatchObject({ code: 2, err: expect.stringContaining('error[usage]') })
   expect(node).toMatchObject({ code: 2, err: expect.stringContaining('error[unknown-node]') })
   expect(node.err).toMatch(/did you mean 'n[12]'\? the nodes are n1, n2/)
   expect(resource).toMatchObject({ code: 2, err: expect.stringContaining('part.key.0, part.key.1, reader.clicks') })
+}, 60_000)
+
+test('on the way back too a name that nobody has is refused, and what can be no name', async () => {
+  const [node, processor, noNode, noProcessor] = await Promise.all([
+    rig.troupe('drain', 'n3', file, '--undo'),
+    rig.troupe('resume', file, 'copi'),
+    rig.troupe('drain', 'n.1', file, '--undo'),
+    rig.troupe('resume', file, 'copy*'),
+  ])
+  expect(node).toMatchObject({ code: 2, out: '', err: expect.stringContaining('error[unknown-node]') })
+  expect(processor).toMatchObject({ code: 2, out: '', err: expect.stringContaining("did you mean 'copy'?") })
+  for (const said of [noNode, noProcessor])
+    expect(said).toMatchObject({ code: 2, out: '', err: expect.stringContaining('error[usage]') })
+  expect(await rig.troupe('resume', file, 'copy')).toMatchObject({
+    code: 0,
+    out: 'processor copy goes on (it was so already)\n',
+  })
 }, 60_000)
 
 test('why tells scores, caps, lease and term of a partition and of a reader', async () => {

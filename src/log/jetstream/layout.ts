@@ -10,7 +10,7 @@ import { sleep } from '../../world/sleep.js'
 import type { World } from '../../world/world.js'
 import type { PartitionSet } from '../log.js'
 import type { StreamNames } from './names.js'
-import type { StreamPort } from './port.js'
+import { answerWithin, type StoredMessage, type StreamPort } from './port.js'
 
 interface Layout {
   readonly version: 1
@@ -41,7 +41,7 @@ export async function agreeOnLayout(
   const place = `pipeline ${pipeline}`
   for (let attempt = 0; attempt < attempts; attempt++) {
     const found = await stream.last(names.layout, deadline)
-    const known = found === null ? null : (JSON.parse(Buffer.from(found.payload).toString('utf8')) as Layout)
+    const known = found === null ? null : layoutOf(found)
     if (known !== null && known.protocol > protocol)
       throw new TroupeError({
         code: 'cluster-protocol',
@@ -54,19 +54,8 @@ export async function agreeOnLayout(
     const raises = known !== null && known.protocol < protocol
     if (raises) await options.alone()
     const wanted: Record<string, number> = { ...known?.sets }
-    for (const { name, partitions } of sets) {
-      const before = wanted[name]
-      if (before !== undefined && before !== partitions)
-        throw new TroupeError({
-          code: 'cluster-layout',
-          message: `the log has ${before} partitions in set ${name}, this pipeline ${partitions}: another pipeline of this name, or a changed \`partitions\``,
-          place,
-          remedy: `give the pipeline another name, or set partitions: ${before}; a change of the number needs an empty log`,
-          exitCode: 2,
-          permanent: true,
-        })
-      wanted[name] = partitions
-    }
+    mustMatch(wanted, sets, place)
+    for (const { name, partitions } of sets) wanted[name] = partitions
     if (known !== null && !raises && sets.every(({ name }) => known.sets[name] !== undefined)) return
     const layout: Layout = { version: 1, protocol, sets: wanted }
     const outcome = await stream.commit(
@@ -99,4 +88,37 @@ export async function agreeOnLayout(
     place,
     remedy: 'look at the NATS servers',
   })
+}
+
+/**
+ * For whoever looks on from outside and writes no layout: a set that the log does not have yet is none of its business.
+ * @throws TroupeError `cluster-layout`, exit code 2
+ */
+export async function mustHaveLayout(
+  stream: Pick<StreamPort, 'last'>,
+  names: StreamNames,
+  sets: readonly PartitionSet[],
+  pipeline: string,
+): Promise<void> {
+  const found = await stream.last(names.layout, answerWithin)
+  if (found !== null) mustMatch(layoutOf(found).sets, sets, `pipeline ${pipeline}`)
+}
+
+function layoutOf({ payload }: StoredMessage): Layout {
+  return JSON.parse(Buffer.from(payload).toString('utf8')) as Layout
+}
+
+function mustMatch(known: Layout['sets'], sets: readonly PartitionSet[], place: string): void {
+  for (const { name, partitions } of sets) {
+    const before = known[name]
+    if (before === undefined || before === partitions) continue
+    throw new TroupeError({
+      code: 'cluster-layout',
+      message: `the log has ${before} partitions in set ${name}, this pipeline ${partitions}: another pipeline of this name, or a changed \`partitions\``,
+      place,
+      remedy: `give the pipeline another name, or set partitions: ${before}; a change of the number needs an empty log`,
+      exitCode: 2,
+      permanent: true,
+    })
+  }
 }

@@ -2,8 +2,10 @@
  * A cluster as an operator sees it: from outside, over a connection of our own to NATS. What nodes need of each other is in
  * the bucket and the stream, and that is read and written here; only `troupe why` asks a node too (ask-nodes.ts).
  *
- * Creates nothing: a pipeline that never ran on these servers is refused.
+ * Creates nothing: a pipeline that never ran on these servers is refused, and so is a file with other partitions than the
+ * log has, which would show and move a part of them as if it were all.
  */
+import { mustHaveLayout } from '../../log/jetstream/layout.js'
 import { openStream } from '../../log/jetstream/link.js'
 import type { StreamNames } from '../../log/jetstream/names.js'
 import { createNatsStream } from '../../log/jetstream/nats-stream.js'
@@ -11,6 +13,7 @@ import type { StreamPort } from '../../log/jetstream/port.js'
 import { bucketOf, openNatsKv } from '../../membership/nats-kv.js'
 import type { KvPort } from '../../membership/port.js'
 import type { PipelineDefinition } from '../../pipeline/definition.js'
+import { partitionSets } from '../../pipeline/graph.js'
 import type { NatsLink } from '../../wire/nats/connect.js'
 import { checkJetStream } from '../../wire/nats/server-check.js'
 import type { Logger } from '../../world/logger.js'
@@ -31,7 +34,7 @@ export interface ClusterAccess {
 /** ms for one answer. */
 export const answerWithin = 5_000
 
-/** @throws TroupeError `nats-unreachable`, `stream-missing`, `bucket-missing`, … (exit code 2) */
+/** @throws TroupeError `nats-unreachable`, `stream-missing`, `bucket-missing`, `cluster-layout`, … (exit code 2) */
 export async function withCluster<T>(
   definition: PipelineDefinition,
   servers: string,
@@ -44,6 +47,7 @@ export async function withCluster<T>(
   try {
     await checkJetStream(link, `the cluster of pipeline ${definition.name}`)
     await stream.state(answerWithin)
+    await mustHaveLayout(stream, names, partitionSets(definition), definition.name)
     const kv = await openNatsKv({
       connection: link.connection,
       inbox: link.inbox,

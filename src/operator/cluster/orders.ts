@@ -4,7 +4,8 @@
  */
 import { nearest } from '../../pipeline/nearest.js'
 import { TroupeError } from '../../world/error.js'
-import type { ClusterAccess } from './connect.js'
+import { sleep } from '../../world/sleep.js'
+import { answerWithin, type ClusterAccess } from './connect.js'
 import { lookAtBucket } from './snapshot.js'
 
 export interface OrderChange {
@@ -14,26 +15,55 @@ export interface OrderChange {
   readonly changed: boolean
 }
 
-/** A removal is tried again where somebody gave the same order meanwhile. */
+/** A write is tried again where somebody gave or withdrew the same order meanwhile. */
 const attempts = 5
+const pauseMs = 200
 
-export async function giveOrder({ kv, world }: ClusterAccess, key: string): Promise<OrderChange> {
+/** @throws TroupeError `order-contended` */
+export async function giveOrder(access: ClusterAccess, key: string): Promise<OrderChange> {
+  const { kv, world } = access
   const value = Buffer.from(JSON.stringify({ at: new Date(world.now()).toISOString() }))
-  return { order: key, inForce: true, changed: (await kv.create(key, value)) !== null }
+  return change(access, key, true, ({ revision }) =>
+    revision === 0 ? kv.create(key, value) : kv.update(key, value, revision),
+  )
 }
 
 /** @throws TroupeError `order-contended` */
-export async function withdrawOrder({ kv }: ClusterAccess, key: string): Promise<OrderChange> {
+export async function withdrawOrder(access: ClusterAccess, key: string): Promise<OrderChange> {
+  return change(access, key, false, ({ revision }) => access.kv.remove(key, revision))
+}
+
+/** @param write null or false: what was looked at is not the last any more */
+async function change(
+  access: ClusterAccess,
+  order: string,
+  inForce: boolean,
+  write: (found: Standing) => Promise<number | boolean | null>,
+): Promise<OrderChange> {
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const found = await kv.get(key)
-    if (found === null || found.value === null) return { order: key, inForce: false, changed: attempt > 0 }
-    if (await kv.remove(key, found.revision)) return { order: key, inForce: false, changed: true }
+    if (attempt > 0) await sleep(access.world, pauseMs)
+    const found = await standing(access, order)
+    if (found.inForce === inForce) return { order, inForce, changed: attempt > 0 }
+    const written = await write(found)
+    if (written !== null && written !== false) return { order, inForce, changed: true }
   }
   throw new TroupeError({
     code: 'order-contended',
-    message: `the order ${key} is given anew each time that it is withdrawn`,
-    remedy: 'find who gives it, and try again',
+    message: `the order ${order} is ${inForce ? 'withdrawn' : 'given anew'} each time that it is ${inForce ? 'given' : 'withdrawn'}`,
+    remedy: 'find who does it, and try again',
   })
+}
+
+interface Standing {
+  /** 0: there was never such an order. */
+  readonly revision: number
+  readonly inForce: boolean
+}
+
+/** By the leader: a replica may be behind, and then nothing would be done about an order that is in force, and said to be so already. */
+async function standing({ bucket, bucketName }: ClusterAccess, key: string): Promise<Standing> {
+  const found = await bucket.last(`$KV.${bucketName}.${key}`, answerWithin)
+  return { revision: found?.sequence ?? 0, inForce: found !== null && found.headers['KV-Operation'] === undefined }
 }
 
 /** A processor that is none cannot be paused. @throws TroupeError `unknown-processor` (exit code 2) */

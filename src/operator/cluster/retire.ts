@@ -3,12 +3,16 @@
  * trimmed again. What it had not finished is lost to it for good.
  *
  * Refused while the pipeline's file has it, and while an owner of a partition still runs it: one that seals writes all of
- * its processors under one incarnation, so a checkpoint of that very incarnation is alive.
+ * its processors under one incarnation, so a checkpoint of that very incarnation is alive. Where no owner has written any
+ * other checkpoint, that tells nothing, and the lease of the partition does.
  */
+import { seekOwner } from '../../log/jetstream/fence.js'
 import { partitionKey } from '../../log/log.js'
+import { partitionResource } from '../../membership/port.js'
 import { TroupeError } from '../../world/error.js'
 import { type FoundCheckpoint, readCheckpoints, readFrames } from './checkpoints.js'
 import { answerWithin, type ClusterAccess } from './connect.js'
+import { lookAtBucket } from './snapshot.js'
 
 export interface Retirement {
   readonly processor: string
@@ -51,11 +55,11 @@ export async function planRetirement(access: ClusterAccess, processor: string): 
       remedy: '`troupe status FILE --cluster SERVERS` lists those that left the pipeline',
       exitCode: 2,
     })
-  const running = its.find(({ set, partition, stored }) =>
-    all.some(
-      (other) =>
-        !other.departed && other.set === set && other.partition === partition && other.stored.owner === stored.owner,
-    ),
+  const { observer, now } = await lookAtBucket(access)
+  const running = stillRun(
+    its,
+    all,
+    ({ set, partition }) => observer.lease(partitionResource(set, partition), now).state === 'held',
   )
   if (running !== undefined)
     throw new TroupeError({
@@ -72,6 +76,25 @@ export async function planRetirement(access: ClusterAccess, processor: string): 
     return { partition: key, sequence: stored.sequence, at: stored.at, retained, unfinished: last > stored.sequence }
   })
   return { retirement: { processor, partitions }, checkpoints: its }
+}
+
+type Written = Pick<FoundCheckpoint, 'set' | 'partition' | 'departed'> & {
+  readonly stored: Pick<FoundCheckpoint['stored'], 'owner'>
+}
+
+/** One of its checkpoints whose owner is at work; undefined: none. `held`: somebody who lives has the partition. */
+export function stillRun<T extends Written>(
+  its: readonly T[],
+  all: readonly Written[],
+  held: (one: T) => boolean,
+): T | undefined {
+  return its.find((one) => {
+    const others = all.filter(
+      ({ departed, set, partition, stored }) =>
+        !departed && set === one.set && partition === one.partition && !stored.owner.startsWith(seekOwner),
+    )
+    return others.length === 0 ? held(one) : others.some(({ stored }) => stored.owner === one.stored.owner)
+  })
 }
 
 /** Removes what was planned; a checkpoint that was written meanwhile stays, and is an error. */

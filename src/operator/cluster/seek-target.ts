@@ -21,6 +21,9 @@ export interface RetainedFrame {
   readonly sequence: number
   readonly storedAt: number
   readonly source: string
+  readonly lane: string
+  /** False: its positions tell no order (markers, group mode). */
+  readonly ordered: boolean
   readonly first: Position
   readonly last: Position
   /** Last position of its lane in this partition before it. */
@@ -36,8 +39,8 @@ export interface Retained {
   readonly frames: readonly RetainedFrame[]
   /** Of the processor. */
   readonly checkpoint: number
-  /** The slowest of all checkpoints: nothing behind it was ever removed. */
-  readonly slowest: number
+  /** `slowestOf` all checkpoints: nothing behind it was ever removed. Null: none tells. */
+  readonly slowest: number | null
   /** Sources of which something was finished. */
   readonly finishedOf: ReadonlySet<string>
 }
@@ -78,15 +81,15 @@ function positionOf(text: string): Position | null {
   }
 }
 
-/** @param now the time of the server; @param retain ms for which the nodes keep what is finished */
-export function placeIn(
-  retained: Retained,
-  target: SeekTarget,
-  { now, retain }: { readonly now: number; readonly retain: number },
-): Placed {
+/**
+ * What the file says of `cluster.retain` counts for nothing: the nodes may run with another one, or ran with another one.
+ *
+ * @param now the time of the server
+ */
+export function placeIn(retained: Retained, target: SeekTarget, now: number): Placed {
   const { frames, checkpoint } = retained
   const first = frames[0]
-  if (first === undefined) return emptyPlace(retained, target, now - retain)
+  if (first === undefined) return emptyPlace(retained, target, now)
   switch (target.kind) {
     case 'earliest':
       return { kind: 'at', sequence: 0 }
@@ -94,33 +97,53 @@ export function placeIn(
       return { kind: 'at', sequence: frames.at(-1)!.sequence }
     case 'sequence': {
       const { sequence } = target
-      const whole = sequence + 1 >= first.sequence || sequence >= retained.slowest || !hasRemoved(retained)
+      const whole = sequence + 1 >= first.sequence || isBehindSlowest(retained, sequence) || !hasRemoved(retained)
       return whole ? behind(frames, (frame) => frame.sequence <= sequence) : outside(frames)
     }
     case 'time': {
       const { at } = target
-      const whole = first.storedAt < at || (retain > 0 && at >= now - retain) || !hasRemoved(retained)
+      const whole = first.storedAt < at || !hasRemoved(retained)
       return whole ? behind(frames, (frame) => frame.storedAt < at) : outside(frames)
     }
     case 'position': {
       const its = frames.filter(({ source }) => source === target.source)
+      if (hasLost(its, target.position)) return outside(frames)
       const holds = its.find(({ last }) => comparePositions(last, target.position) >= 0)
       // Nothing here is at or behind it: what is finished stays so, what is before it is passed over.
       if (holds === undefined) return { kind: 'at', sequence: Math.max(checkpoint, its.at(-1)?.sequence ?? 0) }
-      const gone = holds === its[0] && holds.previous !== null && comparePositions(holds.previous, target.position) >= 0
-      if (gone) return outside(frames)
       return behind(frames, (frame) => frame.sequence < holds.sequence)
     }
   }
 }
 
+/** What a checkpoint at 0 says of the log is nothing: whoever was put to the earliest begins behind what was removed before. */
+export function slowestOf(checkpoints: readonly number[]): number | null {
+  const telling = checkpoints.filter((sequence) => sequence > 0)
+  return telling.length === 0 ? null : Math.min(...telling)
+}
+
+function isBehindSlowest({ slowest }: Retained, sequence: number): boolean {
+  return slowest !== null && sequence >= slowest
+}
+
+/** Of some lane a frame was removed that ended at the position or behind it. */
+function hasLost(frames: readonly RetainedFrame[], position: Position): boolean {
+  const seen = new Set<string>()
+  for (const { lane, ordered, previous } of frames) {
+    if (!ordered || seen.has(lane)) continue
+    seen.add(lane)
+    if (previous !== null && comparePositions(previous, position) >= 0) return true
+  }
+  return false
+}
+
 /** Nothing is retained: to stay is always possible, to go back only where it is known that nothing is missed. */
-function emptyPlace(retained: Retained, target: SeekTarget, since: number): Placed {
+function emptyPlace(retained: Retained, target: SeekTarget, now: number): Placed {
   const stays: Placed = { kind: 'at', sequence: retained.checkpoint }
   if (target.kind === 'earliest' || target.kind === 'latest' || !hasRemoved(retained)) return stays
-  if (target.kind === 'sequence' && target.sequence >= retained.slowest) return stays
-  // What was removed under a replay window is older than that.
-  if (target.kind === 'time' && target.at >= since) return stays
+  if (target.kind === 'sequence' && isBehindSlowest(retained, target.sequence)) return stays
+  // What was removed is older than that.
+  if (target.kind === 'time' && target.at >= now) return stays
   // Whether it held something behind the position nobody knows; a position that was never there is found out elsewhere.
   return target.kind === 'position' ? stays : { kind: 'outside', why: 'it retains nothing' }
 }
@@ -131,7 +154,7 @@ function hasRemoved({ frames, finishedOf, slowest }: Retained): boolean {
     if (!seen.has(source) && follows) return true
     seen.add(source)
   }
-  if (frames.length === 0 && slowest > 0) return true
+  if (frames.length === 0 && slowest !== null) return true
   return [...finishedOf].some((source) => !seen.has(source))
 }
 

@@ -8,19 +8,19 @@
  */
 import { comparePositions, formatPosition } from '../../event/position.js'
 import { seekOwner } from '../../log/jetstream/fence.js'
-import { batchLimits } from '../../log/jetstream/port.js'
-import { decodeOwnership, encodeProcessor } from '../../log/jetstream/stored.js'
+import { decodeOwnership } from '../../log/jetstream/stored.js'
 import { partitionKey } from '../../log/log.js'
 import { partitionResource } from '../../membership/port.js'
 import { partitionSets } from '../../pipeline/graph.js'
 import { sinkDriver } from '../../sink/drivers.js'
-import { TroupeError } from '../../world/error.js'
+import { messageOf, TroupeError } from '../../world/error.js'
 import { sleep } from '../../world/sleep.js'
 import { type FoundCheckpoint, readCheckpoints } from './checkpoints.js'
 import { answerWithin, type ClusterAccess } from './connect.js'
 import { mustHaveProcessor } from './orders.js'
 import { readRetained } from './retained.js'
-import { placeIn, type Retained, type RetainedFrame, type SeekTarget } from './seek-target.js'
+import { placeIn, type Retained, type RetainedFrame, type SeekTarget, slowestOf } from './seek-target.js'
+import { unseen, writePlaces } from './seek-write.js'
 import { lookAtBucket, type Snapshot } from './snapshot.js'
 
 export interface SeekRequest {
@@ -60,7 +60,6 @@ interface Move {
 }
 
 const attempts = 5
-const writeWithin = 15_000
 /** ms that the owners have to begin anew. */
 const takeUpWithin = 20_000
 const lookEvery = 250
@@ -72,7 +71,7 @@ export async function seek(access: ClusterAccess, request: SeekRequest): Promise
     const snapshot = await mayMove(access, request.processor)
     const moves = await plan(access, request, snapshot)
     const changed = moves.filter(({ from, to }) => from !== to)
-    if (changed.length > 0 && !(await write(access, changed, owner))) continue
+    if (changed.length > 0 && !(await writePlaces(access, changed, owner))) continue
     return await takenUp(access, request.processor, moves, snapshot)
   }
   throw new TroupeError({
@@ -128,13 +127,13 @@ async function plan(access: ClusterAccess, request: SeekRequest, { serverTime }:
       const retained: Retained = {
         frames,
         checkpoint: from,
-        slowest: here.length === 0 ? 0 : Math.min(...here.map(({ stored }) => stored.sequence)),
+        slowest: slowestOf(here.map(({ stored }) => stored.sequence)),
         finishedOf: new Set(here.flatMap(({ stored }) => Object.keys(stored.marks))),
       }
       for (const frame of frames)
         if (target.kind === 'position' && frame.source === target.source)
           if (last === null || comparePositions(frame.last, last.last) > 0) last = frame
-      const placed = placeIn(retained, target, { now: serverTime, retain: definition.cluster.retain })
+      const placed = placeIn(retained, target, serverTime)
       const key = partitionKey(set, partition)
       if (placed.kind === 'outside') {
         refused.push(`partition ${key}: ${placed.why}`)
@@ -188,53 +187,6 @@ function withSource({ definition }: ClusterAccess, { processor, to }: SeekReques
   })
 }
 
-/** A part of them alone would be neither here nor there. */
-function tooWide({ definition }: ClusterAccess, partitions: number): TroupeError {
-  return new TroupeError({
-    code: 'seek-too-wide',
-    message: `${partitions} partitions would be moved, and one atomic batch holds ${batchLimits.messages}`,
-    place: `pipeline ${definition.name}`,
-    remedy: 'give the processor a new name, with `start` where it is to begin',
-    exitCode: 2,
-  })
-}
-
-/** False: somebody wrote one of them meanwhile, and nothing was stored. */
-async function write(access: ClusterAccess, moves: readonly Move[], owner: string): Promise<boolean> {
-  const { stream, world } = access
-  if (moves.length > batchLimits.messages) throw tooWide(access, moves.length)
-  const at = Math.floor(world.now())
-  const messages = moves.map(({ subject, found, to }) => ({
-    subject,
-    payload: encodeProcessor({
-      term: (found?.stored.term ?? 0) + 1,
-      owner,
-      commit: 0,
-      // As a new name that begins there: what it had seen before says nothing any more.
-      lanes: {},
-      marks: {},
-      sequence: to,
-      at,
-    }),
-    expect: found?.revision ?? 0,
-    rollup: true,
-  }))
-  const outcome = await stream.commit(messages, writeWithin)
-  if (outcome.kind === 'committed') return true
-  if (outcome.kind === 'misconfigured')
-    throw new TroupeError({
-      code: 'stream-refused',
-      message: `the checkpoints cannot be written: ${outcome.why}`,
-      place: moves[0]!.subject,
-      remedy: 'see which rights `troupe seek` needs in docs/nats.md',
-      exitCode: 2,
-    })
-  if (outcome.kind !== 'ambiguous') return false
-  await sleep(access.world, 1_000)
-  const now = await stream.last(moves[0]!.subject, answerWithin)
-  return now !== null && decodeOwnership(now.payload, now.subject).owner === owner
-}
-
 /** Tells the owners, and waits until they have begun anew. */
 async function takenUp(
   access: ClusterAccess,
@@ -249,17 +201,27 @@ async function takenUp(
   )
   const until = world.monotonic() + takeUpWithin
   let open = held
-  while (open.length > 0 && world.monotonic() < until) {
-    link.connection.publish(names.sought)
-    await sleep(access.world, lookEvery)
-    const still: Move[] = []
-    for (const move of open) {
-      const found = await stream.last(move.subject, answerWithin)
-      if (found !== null && decodeOwnership(found.payload, found.subject).owner.startsWith(seekOwner)) still.push(move)
+  try {
+    while (open.length > 0 && world.monotonic() < until) {
+      link.connection.publish(names.sought)
+      await sleep(access.world, lookEvery)
+      const still: Move[] = []
+      for (const move of open) {
+        const found = await stream.last(move.subject, answerWithin)
+        if (found !== null && decodeOwnership(found.payload, found.subject).owner.startsWith(seekOwner))
+          still.push(move)
+      }
+      open = still
     }
-    open = still
+    await mustBeThere(access, processor, changed)
+  } catch (error) {
+    if (error instanceof TroupeError && error.code === 'seek-overtaken') throw error
+    throw unseen(
+      `processor ${processor}`,
+      'it was moved, and whether its owners have begun anew is not known',
+      messageOf(error),
+    )
   }
-  await mustBeThere(access, processor, changed)
   return {
     processor,
     partitions: moves.map((move) => ({
