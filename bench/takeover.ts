@@ -250,6 +250,7 @@ function brokenOf({ audit }: TakeoverStage, missing: number | null): Record<stri
   const broken: Record<string, string> = {}
   if (audit.duplicated > 0)
     broken.sink = `${audit.duplicated} events twice in a sink that stores the checkpoint with the work`
+  if (audit.leapt > 0) broken.leapt = `${audit.leapt} events were leapt over by later ones of their key`
   if (missing !== 0)
     broken.lost = missing === null ? 'the sink was not read to its end' : `${missing} events are missing`
   return broken
