@@ -40,7 +40,7 @@ interface Step {
   /** ms, one for each partition. */
   readonly takeovers: readonly number[]
   readonly handoffs: readonly number[]
-  /** ms that everything stood still for the reader's sake; null: it stayed. */
+  /** ms that the partitions which stayed stood still for the reader's sake; null: it stayed. */
   readonly reader: number | null
   readonly duplicated: number
 }
