@@ -8,7 +8,8 @@
  * - *takeover*: from the SIGKILL to the first commit by another node, for each partition that the killed node had; and for
  *   the reader, where it had that, to the first commit of an event that was due after its end.
  * - *handoff*: a node is drained, and given back what it had: for each partition that moved, from the last commit of the
- *   one node to the first of the other. The same in *rolling restart*: SIGTERM, wait for the end, start again, one by one.
+ *   one node to the first of the other. The same in *rolling restart*: SIGTERM, wait for the end and
+ *   until the others have committed, start again, one by one.
  *
  * The limit of a step is the offered rate, its ratio what was carried of it. An event that comes twice or not at all is a
  * failure of the benchmark.
@@ -157,9 +158,7 @@ async function drain(scene: Scene, number: number): Promise<Step> {
     await giveOrder(access, key)
     try {
       await stage.until('the node is drained', async () => ![...(await holders(access)).values()].includes(name))
-      // Given back sooner, a partition may have moved twice and nobody would see it at the sink.
-      const isElsewhere = async () => (await stage.audit.newest()).every((one) => one?.node !== name)
-      await stage.until('all goes on elsewhere', isElsewhere)
+      await goesOnElsewhere(stage, name)
     } finally {
       await withdrawOrder(access, key)
     }
@@ -175,10 +174,16 @@ async function restart(scene: Scene, number: number): Promise<Step> {
     node.signal('SIGTERM')
     const end = await node.ended
     if (end !== 0) throw new Error(`node ${node.name} ended with ${end}: ${node.said()}`)
+    await goesOnElsewhere(stage, node.name)
     stage.startNode(index)
     await stage.nodes[index]!.runs
     return { isTakeover: () => false, takeovers: [], reader: homes.get(reader) === node.name ? 'silence' : null }
   })
+}
+
+/** Given back sooner, a partition may have moved twice and nobody would see it at the sink. */
+function goesOnElsewhere({ audit, until }: TakeoverStage, name: string): Promise<void> {
+  return until('all goes on elsewhere', async () => (await audit.newest()).every((one) => one?.node !== name))
 }
 
 interface Acted {
