@@ -20,7 +20,7 @@ import { keys } from '../src/membership/keys.js'
 import { type ClusterAccess, withCluster } from '../src/operator/cluster/connect.js'
 import { giveOrder, withdrawOrder } from '../src/operator/cluster/orders.js'
 import type { Comparison, Run, Summary } from './harness/compare.js'
-import { median, spread } from './harness/compare.js'
+import { median, medianCpu, spread } from './harness/compare.js'
 import type { BenchOptions } from './harness/options.js'
 import { cpuOf, peakRssOf } from './harness/processes.js'
 import { type Aim, atLeast, atMost } from './harness/report.js'
@@ -206,14 +206,16 @@ async function act(
   await audit.catchUp()
   await stage.calm(access, homes)
   const pids = () => stage.nodes.map(({ pid }) => pid)
-  const cpuBefore = cpuOf(pids())
+  const pidsBefore = pids()
+  const cpuBefore = cpuOf(pidsBefore)
   const duplicatedBefore = audit.duplicated
   const begunAt = now()
   audit.begin(begunAt)
   const acted = await work(begunAt)
   await stage.calm(access, homes)
   const elapsed = now() - begunAt
-  const cpuAfter = cpuOf(pids())
+  const pidsAfter = pids()
+  const cpuAfter = cpuOf(pidsAfter)
   await audit.catchUp()
   const events = audit.committedWithin(elapsed)
   const found = new Map<number, number>()
@@ -233,13 +235,14 @@ async function act(
         ? audit.longestSilence()
         : Math.round((audit.firstDue ?? Number.NaN) - begunAt)
   const takeovers = [...found.values()]
-  // A process that was killed or ended took its figures with it: then it is not told.
-  const cpu = cpuBefore === null || cpuAfter === null || cpuAfter < cpuBefore ? 0 : cpuAfter - cpuBefore
+  // A process that was killed or ended took its figures with it.
+  const isReplaced = pidsAfter.some((pid, index) => pid !== pidsBefore[index])
+  const cpuMs = cpuBefore === null || cpuAfter === null || isReplaced ? null : cpuAfter - cpuBefore
   const run: Run = {
     ...{ variant, side: 'ours', pair, events },
     perSecond: Math.round((events * 1000) / elapsed),
-    cpuMicrosPerEvent: Math.round((cpu * 1_000_000) / Math.max(1, events)) / 1000,
-    peakRssMb: peakRssOf(pids()),
+    cpuMicrosPerEvent: cpuMs === null ? null : Math.round((cpuMs * 1_000_000) / Math.max(1, events)) / 1000,
+    peakRssMb: peakRssOf(pidsAfter),
     extra: {
       moves: takeovers.length + handoffs.length,
       ...(takeovers.length === 0 ? {} : { takeoversMs: takeovers.join(' ') }),
@@ -270,10 +273,15 @@ function comparisonOf(
 ): Comparison {
   const runs = steps.map(({ run }) => run)
   const ratios = runs.map(({ perSecond }) => perSecond / rate)
-  const offered: Summary = { perSecond: rate, cpuMicrosPerEvent: 0, peakRssMb: 0, extra: { what: 'the offered rate' } }
+  const offered: Summary = {
+    perSecond: rate,
+    cpuMicrosPerEvent: null,
+    peakRssMb: 0,
+    extra: { what: 'the offered rate' },
+  }
   const ours: Summary = {
     perSecond: Math.round(median(runs.map(({ perSecond }) => perSecond))),
-    cpuMicrosPerEvent: median(runs.map(({ cpuMicrosPerEvent }) => cpuMicrosPerEvent)),
+    cpuMicrosPerEvent: medianCpu(runs),
     peakRssMb: Math.max(...runs.map(({ peakRssMb }) => peakRssMb)),
     extra: {
       ...timesOf(

@@ -70,7 +70,7 @@ export function formatReport(report: Report): string {
       const { perSecond, cpuMicrosPerEvent, peakRssMb, extra } = summary
       const rest = Object.entries(extra).map(([name, value]) => `${name} ${value}`)
       lines.push(
-        `  ${side.padEnd(24)}${perSecond.toLocaleString('en').padStart(12)}/s ${String(cpuMicrosPerEvent).padStart(8)} us CPU ${String(peakRssMb).padStart(5)} MB  ${rest.join(', ')}`,
+        `  ${side.padEnd(24)}${perSecond.toLocaleString('en').padStart(12)}/s ${String(cpuMicrosPerEvent ?? '-').padStart(8)} us CPU ${String(peakRssMb).padStart(5)} MB  ${rest.join(', ')}`,
       )
     }
     row('ours', ours)
