@@ -2,17 +2,14 @@
  * `npm run bench -- NAME [--json] [--quick] [--pairs N] [--scale X] [--no-peers] [--only VARIANT] [--rate N]`
  *
  * Prints what was measured, beside its limit, its peers and its aims. Progress goes to stderr. Exits 1 where a side could
- * not be run; an aim that was missed is printed and does not fail, for it depends on the machine.
+ * not be run or a latency not be measured; an aim that was missed is printed and does not fail, for it depends on the
+ * machine.
  */
-import type { Comparison } from './harness/compare.js'
 import { watchHost } from './harness/host.js'
 import { type BenchOptions, readOptions } from './harness/options.js'
-import { type Aim, formatReport, makeReport } from './harness/report.js'
+import { formatReport, makeReport, type Outcome } from './harness/report.js'
 
-type Bench = (
-  options: BenchOptions,
-  progress: (line: string) => void,
-) => Promise<{ readonly comparisons: readonly Comparison[]; readonly aims: readonly Aim[] }>
+type Bench = (options: BenchOptions, progress: (line: string) => void) => Promise<Outcome>
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   wal: async () => (await import('./wal.js')).benchWal,
@@ -31,8 +28,8 @@ async function main(): Promise<number> {
     return 2
   }
   const host = watchHost()
-  const { comparisons, aims } = await (await load())(options, (line) => process.stderr.write(`${line}\n`))
-  const report = makeReport(options.name, host(), comparisons, aims)
+  const outcome = await (await load())(options, (line) => process.stderr.write(`${line}\n`))
+  const report = makeReport(options.name, host(), outcome)
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : formatReport(report))
   return report.failures.length === 0 ? 0 : 1
 }

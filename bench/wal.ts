@@ -100,8 +100,9 @@ export async function benchWal(options: BenchOptions, progress: (line: string) =
     await postgres.stop()
   }
   const aims: Aim[] = comparisons.flatMap(({ variant, ratio, ours, peers }) => {
-    const other = peers['pg-logical-replication']
-    const share = ours === null || other === undefined ? null : ours.cpuMicrosPerEvent / other.cpuMicrosPerEvent
+    const own = ours?.cpuMicrosPerEvent ?? null
+    const other = peers['pg-logical-replication']?.cpuMicrosPerEvent ?? null
+    const share = own === null || other === null ? null : own / other
     return [
       atLeast(`${variant}: ratio to the drain of the walsender (median)`, ratio?.median ?? null, 0.9),
       atMost(`${variant}: CPU a row, share of pg-logical-replication's`, share, 0.5),

@@ -11,17 +11,19 @@ export interface Spread {
   readonly max: number
 }
 
-export interface Run extends SideResult {
+export interface Summary {
+  readonly perSecond: number
+  /** Null where it cannot be told. */
+  readonly cpuMicrosPerEvent: number | null
+  readonly peakRssMb: number
+  readonly extra: SideResult['extra']
+}
+
+export interface Run extends Summary {
   readonly variant: string
   readonly side: string
   readonly pair: number
-}
-
-export interface Summary {
-  readonly perSecond: number
-  readonly cpuMicrosPerEvent: number
-  readonly peakRssMb: number
-  readonly extra: SideResult['extra']
+  readonly events: number
 }
 
 export interface Comparison {
@@ -109,10 +111,16 @@ function summarize(runs: readonly Run[], side: string): Summary | null {
   if (own.length === 0) return null
   return {
     perSecond: Math.round(median(own.map((run) => run.perSecond))),
-    cpuMicrosPerEvent: Math.round(median(own.map((run) => run.cpuMicrosPerEvent)) * 1000) / 1000,
+    cpuMicrosPerEvent: medianCpu(own),
     peakRssMb: Math.max(...own.map((run) => run.peakRssMb)),
     extra: own.at(-1)!.extra,
   }
+}
+
+/** Of the runs that could tell it. */
+export function medianCpu(runs: readonly Run[]): number | null {
+  const told = runs.flatMap(({ cpuMicrosPerEvent }) => (cpuMicrosPerEvent === null ? [] : [cpuMicrosPerEvent]))
+  return told.length === 0 ? null : Math.round(median(told) * 1000) / 1000
 }
 
 export function median(values: readonly number[]): number {

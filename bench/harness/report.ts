@@ -26,7 +26,15 @@ export interface Report {
   readonly failures: readonly string[]
 }
 
-export function makeReport(name: string, host: Host, comparisons: readonly Comparison[], aims: readonly Aim[]): Report {
+/** What a benchmark gives. */
+export interface Outcome {
+  readonly comparisons: readonly Comparison[]
+  readonly aims: readonly Aim[]
+  /** What else could not be measured, by name, with the reason. */
+  readonly failures?: Readonly<Record<string, string>>
+}
+
+export function makeReport(name: string, host: Host, { comparisons, aims, failures = {} }: Outcome): Report {
   const byVariant = <T>(of: (comparison: Comparison) => T) =>
     Object.fromEntries(comparisons.map((comparison) => [comparison.variant, of(comparison)]))
   return {
@@ -39,9 +47,12 @@ export function makeReport(name: string, host: Host, comparisons: readonly Compa
     ratios: byVariant(({ ratio }) => ratio),
     peers: byVariant(({ peers }) => peers),
     aims,
-    failures: comparisons.flatMap(({ variant, failures }) =>
-      Object.entries(failures).map(([side, reason]) => `${variant} ${side}: ${reason}`),
-    ),
+    failures: [
+      ...comparisons.flatMap(({ variant, failures }) =>
+        Object.entries(failures).map(([side, reason]) => `${variant} ${side}: ${reason}`),
+      ),
+      ...Object.entries(failures).map(([what, reason]) => `${what}: ${reason}`),
+    ],
   }
 }
 
@@ -70,7 +81,7 @@ export function formatReport(report: Report): string {
       const { perSecond, cpuMicrosPerEvent, peakRssMb, extra } = summary
       const rest = Object.entries(extra).map(([name, value]) => `${name} ${value}`)
       lines.push(
-        `  ${side.padEnd(24)}${perSecond.toLocaleString('en').padStart(12)}/s ${String(cpuMicrosPerEvent).padStart(8)} us CPU ${String(peakRssMb).padStart(5)} MB  ${rest.join(', ')}`,
+        `  ${side.padEnd(24)}${perSecond.toLocaleString('en').padStart(12)}/s ${String(cpuMicrosPerEvent ?? '-').padStart(8)} us CPU ${String(peakRssMb).padStart(5)} MB  ${rest.join(', ')}`,
       )
     }
     row('ours', ours)

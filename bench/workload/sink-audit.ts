@@ -32,7 +32,12 @@ export interface SinkAudit {
   readonly passages: readonly Passage[]
   /** First commit, since the step began, of an event that was due after its begin, or after `endedAt`; null: none. */
   readonly firstDue: number | null
-  /** Longest time of the step, ms, in which no partition committed anything. */
+  /**
+   * Longest time of the step, ms, in which nothing was committed by the partitions that stayed where they were: one that
+   * moves has a backlog, and would commit that meanwhile.
+   *
+   * @throws Error where none stayed
+   */
   longestSilence(): number
   /** Events that were committed in the first `ms` of the step. */
   committedWithin(ms: number): number
@@ -47,8 +52,11 @@ export interface SinkAudit {
 const pageSize = 2_000
 /** A step is shorter, ms. */
 const longestStep = 600_000
+/** Each has a bit. */
+const mostPartitions = 32
 
 export function createSinkAudit(url: string, streams: readonly string[], keys: number): SinkAudit {
+  if (streams.length > mostPartitions) throw new Error(`${streams.length} partitions are more than ${mostPartitions}`)
   const redis = new Redis(url)
   redis.on('error', () => {})
   const last = new Int32Array(keys)
@@ -56,8 +64,9 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
   const passages: Passage[] = []
   let begunAt = 0
   let dueFrom = 0
-  /** Commits by the millisecond of the step. */
+  /** By the millisecond of the step: how many commits, and by which partitions. */
   let commits = new Uint16Array(longestStep)
+  let committers = new Uint32Array(longestStep)
   let firstDue: number | null = null
   let events = 0
   let duplicated = 0
@@ -75,7 +84,10 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
     place.node = node
     events++
     const offset = Math.floor(at - begunAt)
-    if (offset >= 0 && offset < longestStep) commits[offset]!++
+    if (offset >= 0 && offset < longestStep) {
+      commits[offset]!++
+      committers[offset]! |= 1 << partition
+    }
     if (Number(value('due')) / 1000 > dueFrom && (firstDue === null || at < firstDue)) firstDue = at
     const key = Number(value('key'))
     const counter = Number(value('counter'))
@@ -102,6 +114,7 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
       begunAt = at
       dueFrom = at
       commits = new Uint16Array(longestStep)
+      committers = new Uint32Array(longestStep)
       firstDue = null
       passages.length = 0
     },
@@ -127,13 +140,15 @@ export function createSinkAudit(url: string, streams: readonly string[], keys: n
       return firstDue
     },
     longestSilence() {
+      const stayed = passages.reduce((bits, { partition }) => bits & ~(1 << partition), -1)
       let longest = 0
       let since = -1
       for (let ms = 0; ms < longestStep; ms++) {
-        if (commits[ms] === 0) continue
+        if ((committers[ms]! & stayed) === 0) continue
         if (since >= 0) longest = Math.max(longest, ms - since)
         since = ms
       }
+      if (since < 0) throw new Error('no partition that stayed where it was has committed anything')
       return longest
     },
     committedWithin: (ms) => commits.subarray(0, Math.floor(ms)).reduce((sum, count) => sum + count, 0),

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import { median, spread } from '../../bench/harness/compare.js'
+import { type Comparison, median, spread } from '../../bench/harness/compare.js'
 import { readOptions } from '../../bench/harness/options.js'
+import { formatReport, makeReport } from '../../bench/harness/report.js'
 import { runSide, type Side } from '../../bench/harness/side.js'
 import { amountOf, createTallier, expectedSums, join } from '../../bench/harness/tally.js'
 
@@ -62,6 +63,33 @@ describe('the tally', () => {
     expect(median([3, 1, 2])).toBe(2)
     expect(spread([0.9, 1.1, 1.0, 0.8])).toEqual({ min: 0.8, median: 0.95, max: 1.1 })
     expect(spread([])).toBeNull()
+  })
+})
+
+describe('the report', () => {
+  const host = {
+    ...{ cores: 2, cpu: 'any', memoryGb: 8, system: 'any', node: 'v20' },
+    ...{ loadBefore: 0, loadAfter: 0, stealPercent: null },
+  }
+  const comparison: Comparison = {
+    variant: 'takeover',
+    ours: { perSecond: 100, cpuMicrosPerEvent: null, peakRssMb: 50, extra: {} },
+    ...{ limit: null, ratio: null, ratios: [], peers: {}, runs: [] },
+    failures: { ours: 'nothing moved' },
+  }
+
+  it('fails for a side that could not be run, and for what else could not be measured', () => {
+    const report = makeReport('wal-redis', host, {
+      comparisons: [comparison],
+      aims: [],
+      failures: { latency: 'nothing came in time' },
+    })
+    expect(report.failures).toEqual(['takeover ours: nothing moved', 'latency: nothing came in time'])
+  })
+
+  it('prints no figure for a CPU that nobody could tell', () => {
+    const text = formatReport(makeReport('takeover', host, { comparisons: [comparison], aims: [] }))
+    expect(text).toMatch(/100\/s +- us CPU/)
   })
 })
 
