@@ -48,6 +48,7 @@ export const clusterSuite: Suite = {
     'confirm-on-receive',
     'dedupe-by-high-water-mark',
     'trim-by-stream-sequence',
+    'ignore-the-checkpoint',
   ],
   async prepare() {
     process.on('unhandledRejection', (error) => {
