@@ -50,6 +50,7 @@ describe('a simulated cluster', () => {
     'dedupe-by-high-water-mark',
     'trim-by-stream-sequence',
     'ignore-the-checkpoint',
+    'trim-without-holdback',
   ])(
     'with %s planted is found out, and the seed replays it',
     (fault) => {

@@ -49,6 +49,7 @@ export const clusterSuite: Suite = {
     'dedupe-by-high-water-mark',
     'trim-by-stream-sequence',
     'ignore-the-checkpoint',
+    'trim-without-holdback',
   ],
   async prepare() {
     process.on('unhandledRejection', (error) => {
