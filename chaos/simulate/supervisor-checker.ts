@@ -3,10 +3,10 @@
  *
  * What it holds a supervisor to, in the order of the functions below: one incarnation at a time; ordered start and
  * reverse stop in groups; no restart beyond the intensity, and none refused within it; a watcher is told exactly once;
- * messages of a pair in order.
+ * messages of a pair in order. And after a quiet while, who is to be restarted was.
  */
 import type { Strategy } from '../../src/actor/actor.js'
-import type { Entry } from './journal.js'
+import type { Entry, Journal } from './journal.js'
 
 export interface SupervisorPlan {
   readonly path: string
@@ -30,6 +30,31 @@ export function check(entries: readonly Dated[], plans: readonly SupervisorPlan[
     ...watching(entries),
     ...pairOrder(entries),
   ]
+}
+
+/** After a quiet while: children of a running supervisor that should run and do not. What a command did to one is not judged. */
+export function leftDown({ entries, stateOf }: Journal, plans: readonly SupervisorPlan[]): string[] {
+  const begun = new Map<string, number>()
+  const commanded = new Map<string, number>()
+  const reasons = new Map<string, string>()
+  for (const entry of entries) {
+    if (entry.type === 'starting') begun.set(entry.path, entry.at)
+    else if (entry.type === 'ended') reasons.set(entry.path, entry.reason)
+    else if (entry.type === 'lost') reasons.set(entry.path, 'lost')
+    else if (entry.type === 'command') commanded.set(`${entry.supervisor}/${entry.child}`, entry.at)
+  }
+  return plans.flatMap(({ path, children }) => {
+    if (stateOf(path) !== 'running') return []
+    // A command may have been on its way to the supervisor when that began.
+    const since = begun.get(path)! - IN_FLIGHT_MS
+    return children.flatMap(({ id, restart }) => {
+      const child = `${path}/${id}`
+      const state = stateOf(child)
+      if (state === 'running' || restart === 'temporary' || (commanded.get(child) ?? -1) >= since) return []
+      if (restart === 'transient' && state === 'ended' && reasons.get(child) === 'normal') return []
+      return [`${child} (${restart}) is ${state} after a quiet while, and ${path} runs`]
+    })
+  })
 }
 
 function describe(entry: Dated): string {

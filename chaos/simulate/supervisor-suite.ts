@@ -11,7 +11,7 @@ import { type SimulatedWorld, simulatedWorld } from '../../src/world/simulated.j
 import { failNextStart, observed, resetFaults, watcher, worker } from './actors.js'
 import { type Journal, openJournal } from './journal.js'
 import type { SeedResult, Suite } from './suite.js'
-import { check, type SupervisorPlan } from './supervisor-checker.js'
+import { check, leftDown, type SupervisorPlan } from './supervisor-checker.js'
 
 const FAULTS = [
   'throw',
@@ -40,7 +40,7 @@ export const supervisorSuite: Suite = {
   name: 'supervisor',
   faults: FAULTS,
   states: STATES,
-  planted: ['intensity-off-by-one', 'a-watcher-not-told', 'restart-order-reversed'],
+  planted: ['intensity-off-by-one', 'a-watcher-not-told', 'restart-order-reversed', 'a-child-not-restarted'],
   async prepare() {
     for (const behavior of [worker, watcher, observed]) await loadBehavior(behavior.ref)
   },
@@ -235,12 +235,14 @@ class Run {
     })
     await this.#world.run(() => tree !== undefined)
     const walk = (node: TreeNode): void => {
-      const temporary = this.#journal.stateOf(node.path) === 'ended'
-      if (node.state !== 'running' && !(node.state === 'ended' && temporary))
+      // Whether it may have ended is judged by its plan.
+      const hasEnded = node.state === 'ended' && this.#journal.stateOf(node.path) === 'ended'
+      if (node.state !== 'running' && !hasEnded)
         this.#violations.push(`${node.path} is ${node.state} after a quiet while`)
       for (const child of node.children) walk(child)
     }
     for (const root of tree ?? []) walk(root)
+    this.#violations.push(...leftDown(this.#journal, this.#plan.supervisors))
   }
 
   async #stop(): Promise<void> {

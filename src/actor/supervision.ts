@@ -21,7 +21,7 @@ export const DEFAULT_INTENSITY = { restarts: 5, periodMs: 30_000 }
 export const DEFAULT_BACKOFF = { initialMs: 100, maxMs: 10_000, jitter: 0.2, resetAfterMs: 60_000 }
 
 /** Faults that the simulation must find (docs/actors.md, "Simulation"). Never set in a running node. */
-export type Planted = 'intensity-off-by-one' | 'a-watcher-not-told' | 'restart-order-reversed'
+export type Planted = 'intensity-off-by-one' | 'a-watcher-not-told' | 'restart-order-reversed' | 'a-child-not-restarted'
 
 /** When an input comes, and the chance for its jitter. */
 export interface At {
@@ -247,7 +247,7 @@ export function createSupervision(args: SupervisorArgs, planted: readonly Plante
       restartGroup(child, delayMs)
       return
     }
-    child.state = 'waiting'
+    child.state = planted.includes('a-child-not-restarted') && at.random < 0.2 ? 'ended' : 'waiting'
     emit({ type: 'timer', key: child.id, ms: delayMs })
   }
 

@@ -41,7 +41,7 @@ describe('the simulated kernel', () => {
     expect(a?.faults).toBeGreaterThanOrEqual(10)
   })
 
-  it.each(['intensity-off-by-one', 'a-watcher-not-told', 'restart-order-reversed'])(
+  it.each(['intensity-off-by-one', 'a-watcher-not-told', 'restart-order-reversed', 'a-child-not-restarted'])(
     'with %s planted is found out, and the seed replays it',
     (fault) => {
       const { status, outcome } = simulate('--seeds', '100', '--plant', fault)

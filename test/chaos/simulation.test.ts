@@ -49,6 +49,8 @@ describe('a simulated cluster', () => {
     'confirm-on-receive',
     'dedupe-by-high-water-mark',
     'trim-by-stream-sequence',
+    'ignore-the-checkpoint',
+    'trim-without-holdback',
   ])(
     'with %s planted is found out, and the seed replays it',
     (fault) => {

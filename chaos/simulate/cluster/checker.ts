@@ -3,6 +3,7 @@
  * the sources forget, and as the targets are written.
  */
 
+import type { LaneVector } from '../../../src/checkpoint/checkpoint.js'
 import { dataView, head, headerBytes } from '../../../src/event/layout.js'
 import { readFrameHeader } from '../../../src/event/open.js'
 import { comparePositions, formatPosition, type Position, parsePosition } from '../../../src/event/position.js'
@@ -34,6 +35,8 @@ interface Owned {
 export interface Checker extends StoreObserver {
   readonly violations: string[]
   violation(text: string): void
+  /** A processor of this owner wrote a change that its target had seen before. */
+  repeated(processor: string, scope: string, partition: number, owner: string, change: Change): void
   /** A source forgets these changes now. */
   forgotten(changes: readonly Change[]): void
   /** Changes that some target has not seen: a few of them, as text. */
@@ -68,7 +71,8 @@ export function createChecker(init: CheckerInit): Checker {
   const chunks: Uint8Array[] = []
   const owners = new Map<string, Owned | undefined>()
   const owned = new Map<Stored, Owned>()
-  const storedAt = new Map<Change, number>()
+  /** By change: the frame that was stored last with it. */
+  const storedIn = new Map<Change, Framed>()
   const targetOf = new Map(targets.map((one) => [init.processor(one.processor, one.scope, one.partition), one]))
   const scopeOf = new Map<string, string>()
   for (const [scope, partitions] of init.scopes)
@@ -76,6 +80,8 @@ export function createChecker(init: CheckerInit): Checker {
   const sourceOf = new Map([...truth.changes.keys()].map((source) => [init.reader(source), source]))
   /** By processor's checkpoint: how many of the partition's frames were found to be done. */
   const doneTo = new Map<string, number>()
+  /** By processor's checkpoint and owner: the lanes that this owner stored last, with its seal or after it. */
+  const covered = new Map<string, LaneVector>()
   /** Owners that have sealed; those of them that had when a tail was lost. */
   const ownersEver = new Set<string>()
   const survivors = new Set<string>()
@@ -122,7 +128,7 @@ export function createChecker(init: CheckerInit): Checker {
     for (const change of framed.changes) {
       const copies = (change.copies.get(scope) ?? 0) + 1
       change.copies.set(scope, copies)
-      storedAt.set(change, stored.at)
+      storedIn.set(change, framed)
       if (copies > 1) violation(`${subject}@${sequence}: the log has ${nameOf(change)} ${copies} times`)
     }
   }
@@ -170,6 +176,7 @@ export function createChecker(init: CheckerInit): Checker {
     const { subject, sequence, payload } = stored.message
     const { term, owner, commit, lanes, marks, sequence: until } = decodeProcessor(payload, subject)
     storedCheckpoint(stored, term, owner)
+    covered.set(`${subject} ${owner}`, lanes)
     if (survivors.has(owner)) outdated.add(subject)
     else if (commit > 0) outdated.delete(subject)
     const row = rows.get(init.frames(target.scope, target.partition)) ?? []
@@ -285,13 +292,23 @@ export function createChecker(init: CheckerInit): Checker {
         }
       }
     },
+    repeated(processor, scope, partition, owner, change) {
+      const framed = storedIn.get(change)
+      // Without an order what was lost comes again under another mark.
+      if (framed?.ordered !== true) return
+      const subject = init.processor(processor, scope, partition)
+      const known = covered.get(`${subject} ${owner}`)?.[`${framed.source}/${framed.lane}`]
+      const position: Position = { major: BigInt(change.major), minor: BigInt(change.minor), part: 0 }
+      if (known !== undefined && comparePositions(position, known.position) <= 0)
+        violation(`${owner} processed ${nameOf(change)} again, which its checkpoint on ${subject} covers`)
+    },
     forgotten(changes) {
       init.note(`forgotten ${changes.map(nameOf).join(', ')}`)
       const synced = init.now() - syncInterval
       for (const change of changes) {
         change.forgotten = true
         if (!isStored(change)) violation(`the source was told to forget ${nameOf(change)}, which is not in the log`)
-        else if (syncInterval > 0 && storedAt.get(change)! > synced)
+        else if (syncInterval > 0 && storedIn.get(change)!.at > synced)
           violation(`the source was told to forget ${nameOf(change)} before the log had it synced`)
       }
     },

@@ -48,6 +48,8 @@ export const clusterSuite: Suite = {
     'confirm-on-receive',
     'dedupe-by-high-water-mark',
     'trim-by-stream-sequence',
+    'ignore-the-checkpoint',
+    'trim-without-holdback',
   ],
   async prepare() {
     process.on('unhandledRejection', (error) => {

@@ -85,6 +85,8 @@ export function createCluster(init: ClusterInit): Cluster {
           partition,
           note,
           violation: (text) => checker.violation(text),
+          repeated: (incarnation, change) =>
+            checker.repeated(processor, scope, partition, incarnation.split('.')[0]!, change),
         }),
       ),
     ),

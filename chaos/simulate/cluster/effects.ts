@@ -1,7 +1,7 @@
 /**
  * Where the simulated processors' work is seen: targets that outlive every node.
  *
- * A plain target takes what comes. A fenced one stores the lanes with the effects in one step and takes them only from
+ * A plain target takes what comes, and says what comes again. A fenced one stores the lanes with the effects in one step and takes them only from
  * the incarnation that sealed it last.
  */
 import type { LaneVector } from '../../../src/checkpoint/checkpoint.js'
@@ -30,6 +30,8 @@ export interface TargetInit {
   /** Written into the trace. */
   readonly note: (text: string) => void
   readonly violation: (text: string) => void
+  /** This incarnation wrote a change that was seen before. */
+  readonly repeated: (incarnation: string, change: Change) => void
 }
 
 export function createTarget(init: TargetInit): Target {
@@ -41,9 +43,10 @@ export function createTarget(init: TargetInit): Target {
   let stored: LaneVector = {}
   const place = `${processor} ${scope}.${partition}`
 
-  function note(change: Change, ordered: boolean): void {
+  function note(from: string, change: Change, ordered: boolean): void {
     const count = (seen.get(change) ?? 0) + 1
     seen.set(change, count)
+    if (count > 1) init.repeated(from, change)
     const name = `${change.source} ${change.major}-${change.minor}`
     // In group mode what the log has lost comes again under another mark.
     if (kind === 'fenced' && count > 1 && (ordered || !change.lost))
@@ -72,7 +75,7 @@ export function createTarget(init: TargetInit): Target {
       }
       if (changes.length > 0)
         init.note(`${place} of ${from}: ${changes.map((change) => `${change.major}-${change.minor}`).join(' ')}`)
-      for (const change of changes) note(change, change.source !== 'group')
+      for (const change of changes) note(from, change, change.source !== 'group')
       return true
     },
   }

@@ -1,7 +1,8 @@
 /**
  * What the simulated broker has stored: one log of messages by sequence and subject, with rollups, purges and expected
  * sequences, and with a memory of every step, so that the steps that no disk had can be forgotten: their messages are gone, what
- * they removed is there again, and their sequences are used a second time.
+ * they removed is there again, and their sequences are used a second time. A purge may have reached the disk before the
+ * messages that were stored earlier: then what it removed stays away.
  */
 import type { StoredMessage, StreamMessage } from '../../../src/log/jetstream/port.js'
 import type { SimulatedWorld } from '../../../src/world/simulated.js'
@@ -130,7 +131,8 @@ export function createStreamStore(world: SimulatedWorld, observer: StoreObserver
       const lost: Stored[] = []
       for (let count = 0; count < most && steps.length > 0 && steps.at(-1)!.at > since; count++) {
         const step = steps.pop()!
-        for (const one of step.removed) one.removedAt = Number.POSITIVE_INFINITY
+        const isPurge = step.added.length === 0
+        if (!isPurge || world.random() < 0.5) for (const one of step.removed) one.removedAt = Number.POSITIVE_INFINITY
         for (const one of [...step.added].reverse()) {
           bySubject.get(one.message.subject)!.pop()
           lastSequence = one.message.sequence - 1

@@ -304,7 +304,8 @@ export function createPartitionLog(init: PartitionLogInit): PartitionLog {
           commit: 0,
           at: Math.floor(world.now()),
         }
-        following.set(name, follow(name, subjects[index]!, begun))
+        const known = planted.includes('ignore-the-checkpoint') ? firstProcessor : begun
+        following.set(name, follow(name, subjects[index]!, known))
         return { subject: subjects[index]!, payload: encodeProcessor(begun) }
       })
     })

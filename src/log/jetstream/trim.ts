@@ -75,7 +75,7 @@ export function createTrim(init: TrimInit): Trim {
   }
 
   function due(): Allowed | null {
-    const covered = oldest(allowed, holdback)
+    const covered = oldest(allowed, init.planted.includes('trim-without-holdback') ? 0 : holdback)
     if (retain === 0 || covered === null) return covered
     const old = oldest(places, retain)
     if (old === null) return null
