@@ -58,7 +58,9 @@ function watchTerms(stream: StreamPort): ReadonlyMap<string, number[]> {
   return terms
 }
 
-function neverFall(terms: ReadonlyMap<string, readonly number[]>): void {
+/** Once the watch has seen the taker's term of these. */
+async function neverFall(terms: ReadonlyMap<string, readonly number[]>, taken: readonly string[]): Promise<void> {
+  for (const subject of taken) await settle(() => expect(terms.get(subject), subject).toContain(2))
   for (const [subject, seen] of terms) expect(seen, subject).toEqual([...seen].sort((one, other) => one - other))
 }
 
@@ -153,7 +155,7 @@ describe.each(Object.entries(stages))('on %s', (_, place) => {
     expect(taker.failures).toEqual([])
     const stands = decodeReader((await stream.last(names.reader('db'), 5_000))!.payload, 'reader')
     expect(stands).toMatchObject({ term: 2, state: { at: 80 } })
-    neverFall(terms)
+    await neverFall(terms, [names.reader('db')])
   })
 
   test('an owner that wakes with a built checkpoint is refused by the log, and its successor has missed nothing', async () => {
@@ -186,12 +188,12 @@ describe.each(Object.entries(stages))('on %s', (_, place) => {
     await taker.log.checkpoint()
     expect(taker.got.a).toEqual(upTo(60, 21))
     expect(taker.failures).toEqual([])
-    for (const processor of ['a', 'b']) {
-      const subject = names.processor(processor, 'key', 0)
+    const taken = ['a', 'b'].map((processor) => names.processor(processor, 'key', 0))
+    for (const subject of taken) {
       const { term, lanes } = decodeProcessor((await stream.last(subject, 5_000))!.payload, subject)
       expect(term).toBe(2)
       expect(Object.values(lanes).map(({ position }) => Number(position.major))).toEqual([60])
     }
-    neverFall(terms)
+    await neverFall(terms, taken)
   })
 })
