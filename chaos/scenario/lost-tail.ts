@@ -54,6 +54,7 @@ const lost =
         progress(`${round} of ${rounds}: the log lost its tail; back after ${recoveries.at(-1)} ms`)
       }
       await stage.settle()
+      await stage.until('the log drains', () => nats.drained('chaos'))
       const exits = await Promise.all(nodes.map((node) => node.stop()))
       for (const [index, exit] of exits.entries())
         if (exit.code !== 0)
@@ -106,6 +107,7 @@ export const lostTailBeyond: Scenario = async ({ seed, rate, progress }) => {
     const copy = await copyStore(nats.servers[0]!)
     await stage.recovered()
     await stage.settle()
+    await stage.until('the log drains', () => nats.drained('chaos'))
     await nats.servers[0]!.kill()
     await copy.putBackStore()
     await nats.servers[0]!.restart()
@@ -122,6 +124,7 @@ export const lostTailBeyond: Scenario = async ({ seed, rate, progress }) => {
       return lossWindows > 0
     })
     await stage.settle()
+    await stage.until('the log drains', () => nats.drained('chaos'))
     const exit = await node.stop()
     if (exit.code !== 0) broken.push(`the node ended with ${exit.signal ?? exit.code}: ${exit.said.slice(-1_500)}`)
     const check = await stage.judge()
