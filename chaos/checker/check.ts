@@ -6,8 +6,8 @@
  * - reordered: a first appearance below one seen before, or a run of repeats with a hole in it. A replay may begin
  *   anywhere below, any number of times, but then goes on without skipping what it had passed before.
  * - phantom: in the sink and committed by nobody
- * - late: marked as such by Troupe (group mode: an entry that another consumer had taken away); it counts as present, and
- *   its place proves nothing
+ * - late: marked as such by Troupe. Where that can be (group mode: an entry that another consumer had taken away), it counts
+ *   as present, and its place proves nothing; anywhere else the mark itself is counted as reordered
  *
  * Holds one number per record in memory. Knows nothing of Troupe.
  */
@@ -61,10 +61,11 @@ export function committedCounters(ledgers: readonly LedgerContents[]): Map<strin
   return committed
 }
 
-/** Reads the sink to its end. */
+/** Reads the sink to its end. `ofGroup`: whether a key's entries came through a consumer group; no other can be late. */
 export async function check(
   committed: ReadonlyMap<string, ReadonlySet<number>>,
   sink: AsyncIterable<SinkEntry> | Iterable<SinkEntry>,
+  ofGroup: (key: string) => boolean = () => false,
 ): Promise<Verdict> {
   const seen = new Map<string, number[]>()
   const lateOnes = new Map<string, number[]>()
@@ -72,6 +73,7 @@ export async function check(
   let records = 0
   let phantom = 0
   let late = 0
+  let undue = 0
   for await (const { key, counter, late: isLate } of sink) {
     records++
     if (committed.get(key)?.has(counter) !== true) {
@@ -80,7 +82,13 @@ export async function check(
       continue
     }
     const where = isLate === true ? lateOnes : seen
-    if (isLate === true) late++
+    if (isLate === true) {
+      late++
+      if (!ofGroup(key)) {
+        undue++
+        notes.add('reordered', `${key} ${counter} is marked as late, and is not of a consumer group`)
+      }
+    }
     const counters = where.get(key)
     if (counters === undefined) where.set(key, [counter])
     else counters.push(counter)
@@ -89,7 +97,7 @@ export async function check(
   let events = 0
   let lost = 0
   let duplicated = 0
-  let reordered = 0
+  let reordered = undue
   let replays = 0
   for (const [key, counters] of committed) {
     events += counters.size

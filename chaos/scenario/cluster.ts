@@ -67,7 +67,7 @@ async function torment(mode: 'read' | 'group', { seed, faults, rate, progress }:
     await stage.settle()
     await stage.until('the log drains', () => nats.drained('chaos'))
     const broken = await stopAll(nodes)
-    const check = await stage.judge()
+    const check = await stage.judge(mode)
     broken.push(...repeats(check))
     return { faults: count, recoveries, lossWindows: 0, broken, check, notes: counts }
   } catch (error) {

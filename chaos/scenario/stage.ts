@@ -41,7 +41,8 @@ export interface Stage {
   grown(): Promise<number>
   /** Stops the writer, lets Troupe drain. */
   settle(): Promise<void>
-  judge(): Promise<CheckReport>
+  /** `group`: the clicks were read through their consumer group. */
+  judge(mode?: ChaosPipeline['mode']): Promise<CheckReport>
   clear(): Promise<void>
 }
 
@@ -138,13 +139,14 @@ export async function setStage(options: StageOptions): Promise<Stage> {
       const targets = { postgres: postgres.url, slot, redis: redis.url, stream: clicks, group }
       if (!(await untilDrained(targets, drainMs))) throw new Error('the pipeline did not drain')
     },
-    judge: () =>
+    judge: (mode = 'read') =>
       judge({
         ledgers: [ledger],
         sink: { kind: 'redis', url: redis.url, stream: names.sink },
         postgres: postgres.url,
         redis: redis.url,
         tables: shopTables,
+        group: mode === 'group',
       }),
     async clear() {
       writer?.kill()

@@ -55,6 +55,15 @@ describe('the checker', () => {
   it('does not count a loss as a reorder too', async () => {
     expect(await judge(5, 1, 3, 4, 3, 4, 5)).toMatchObject({ lost: 1, reordered: 0, duplicated: 2 })
   })
+
+  it('takes a late record of a consumer group for present, wherever it stands, and any other for a reorder', async () => {
+    const late = [...entries(1, 3), ...entries(2).map((entry) => ({ ...entry, late: true })), ...entries(4)]
+    const inGroup = await check(committed(4), late, (key) => key === 'a')
+    expect(inGroup).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, late: 1 })
+    expect(await check(committed(4), late)).toMatchObject({ lost: 0, duplicated: 0, reordered: 1, late: 1 })
+    const repeated = await check(committed(4), [...late, ...late.slice(2, 3)], () => true)
+    expect(repeated).toMatchObject({ duplicated: 1, reordered: 0, late: 2 })
+  })
 })
 
 describe('the ledger', () => {
@@ -97,6 +106,37 @@ describe('the ledger', () => {
     writeFileSync(sink, `${JSON.stringify(insert)}\n${JSON.stringify(gone)}\n`)
     const report = await runCheck({ ledgers: [path], sink: { kind: 'jsonl', paths: [sink] } })
     expect(report).toMatchObject({ events: 2, records: 2, lost: 0, duplicated: 0, reordered: 0, ok: true })
+  })
+
+  it('is not met by a sink that lacks a record, has it in another place, or marks it late where none can be', async () => {
+    const path = join(folder, 'ledger.jsonl')
+    const ledger = openLedger(path)
+    ledger.lane({ writer: 'w', lane: 'w/0', source: 'postgres' })
+    for (const counter of [1, 2, 3])
+      ledger.settle(
+        ledger.intend('w/0', [
+          ['row', counter, counter === 1 ? 'insert' : 'update'],
+          ['click', counter, 'append'],
+        ]),
+        true,
+      )
+    ledger.close()
+    const sink = join(folder, 'sink.jsonl')
+    const judged = (records: readonly object[], group = false) => {
+      writeFileSync(sink, records.map((record) => `${JSON.stringify(record)}\n`).join(''))
+      return runCheck({ ledgers: [path], sink: { kind: 'jsonl', paths: [sink] }, group })
+    }
+    const of = (key: string, ...counters: number[]) => counters.map((counter) => ({ key, counter }))
+    const rows = of('row', 1, 2, 3)
+    const clicks = of('click', 1, 2, 3)
+    const late = (key: string) => [...of(key, 1, 3), { key, counter: 2, late: true }]
+    expect(await judged([...rows, ...clicks])).toMatchObject({ late: 0, ok: true })
+    expect(await judged([...rows, ...of('click', 1, 2)])).toMatchObject({ lost: 1, ok: false })
+    expect(await judged([...rows, ...of('click', 1, 3, 2)])).toMatchObject({ reordered: 1, ok: false })
+    expect(await judged([...rows, ...clicks, ...of('nobody', 1)])).toMatchObject({ phantom: 1, ok: false })
+    expect(await judged([...rows, ...late('click')], true)).toMatchObject({ late: 1, ok: true })
+    expect(await judged([...rows, ...late('click')])).toMatchObject({ late: 1, reordered: 1, ok: false })
+    expect(await judged([...late('row'), ...clicks], true)).toMatchObject({ late: 1, reordered: 1, ok: false })
   })
 })
 
