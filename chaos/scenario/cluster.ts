@@ -45,12 +45,15 @@ async function torment(mode: 'read' | 'group', { seed, faults, rate, progress }:
           recoveries.push(await stage.recovered())
           nodes[victim] = start(victim)
           break
-        case 'pause-node':
+        case 'pause-node': {
           nodes[victim]!.signal('SIGSTOP')
-          await stage.pause(leaseMs + 500, leaseMs + 2_500)
-          recoveries.push(await stage.recovered())
+          // Measured from here: when the pause ends, the others have long taken over.
+          const [recovery] = await Promise.all([stage.recovered(), stage.pause(leaseMs + 500, leaseMs + 2_500)])
+          recoveries.push(recovery)
+          await stage.recovered()
           nodes[victim]!.signal('SIGCONT')
           break
+        }
         case 'kill-nats':
           await nats.servers[victim]!.kill()
           await stage.pause(0, 2_000)

@@ -14,7 +14,7 @@ export interface ScenarioOptions {
 export interface Ordeal {
   readonly faults: number
   readonly check: CheckReport
-  /** ms from the end of a fault until new events were carried and confirmed, one of each. */
+  /** ms from the end of a fault (of a pause: from its begin) until new events were carried and confirmed, one of each. */
   readonly recoveries: readonly number[]
   /** Loss windows that Troupe reported. */
   readonly lossWindows: number
