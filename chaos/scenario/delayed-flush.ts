@@ -24,8 +24,10 @@ export const delayedFlush: Scenario = async ({ seed, faults, rate, progress }) =
       progress(`killed ${kill} of ${kills}`)
     }
     await stage.settle()
-    await runtime.stop()
-    return { faults: kills, recoveries, lossWindows: 0, broken: [], check: await stage.judge(), notes: { flushDelay } }
+    const exit = await runtime.stop()
+    const broken =
+      exit.code === 0 ? [] : [`the runtime ended with ${exit.signal ?? exit.code} after SIGTERM: ${exit.said}`]
+    return { faults: kills, recoveries, lossWindows: 0, broken, check: await stage.judge(), notes: { flushDelay } }
   } finally {
     await runtime.kill()
     await stage.clear()

@@ -46,7 +46,8 @@ export const staleCheckpoint: Scenario = async ({ seed, rate, progress }) => {
     const { lossWindows } = await runtime.ask({ type: 'status' }, 'status')
     if (lossWindows === 0) broken.push('no loss window was reported')
     await stage.settle()
-    await runtime.stop()
+    const exit = await runtime.stop()
+    if (exit.code !== 0) broken.push(`the runtime ended with ${exit.signal ?? exit.code} after SIGTERM: ${exit.said}`)
     return { faults: 1, recoveries: [recovery], lossWindows, broken, check: await stage.judge() }
   } finally {
     await runtime.kill()
