@@ -8,7 +8,7 @@
  *   --json           one JSON object                         --trace    with --seed: everything that happened
  *
  * Exits 1 if a promise was broken (each with the command that replays it), if a seed was too small, or, from 200 seeds
- * on, if a fault never met a state.
+ * on, if a fault never took effect in a state in which it can.
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -57,7 +57,10 @@ async function runSuite(suite: Suite, first: number, count: number): Promise<Rep
     ...outcome,
     ms: Math.round(performance.now() - began),
     zero: suite.faults.flatMap((fault) =>
-      suite.states.filter((state) => (coverage[fault]?.[state] ?? 0) === 0).map((state) => `${fault} × ${state}`),
+      suite.states
+        .filter((state) => (coverage[fault]?.[state] ?? 0) === 0)
+        .map((state) => `${fault} × ${state}`)
+        .filter((cell) => !suite.impossible.includes(cell)),
     ),
     failures: outcome.failures.map((failure) => ({ ...failure, replay: replayOf(suite, failure.seed) })),
   }

@@ -12,7 +12,7 @@ export interface SuiteOptions {
 export interface SeedResult {
   readonly messages: number
   readonly faults: number
-  /** fault → state → how often. */
+  /** fault → state → how often it took effect there. */
   readonly coverage: Readonly<Record<string, Readonly<Record<string, number>>>>
   /** What was promised and not kept; empty if all is well. */
   readonly violations: readonly string[]
@@ -26,6 +26,8 @@ export interface Suite {
   readonly name: string
   readonly faults: readonly string[]
   readonly states: readonly string[]
+  /** Cells of fault and state that cannot be, as `fault × state`. */
+  readonly impossible: readonly string[]
   readonly planted: readonly string[]
   /** Loads what a run needs, so that a run itself waits for no disk. */
   prepare(): Promise<void>

@@ -40,6 +40,7 @@ export const supervisorSuite: Suite = {
   name: 'supervisor',
   faults: FAULTS,
   states: STATES,
+  impossible: [],
   planted: ['intensity-off-by-one', 'a-watcher-not-told', 'restart-order-reversed', 'a-child-not-restarted'],
   async prepare() {
     for (const behavior of [worker, watcher, observed]) await loadBehavior(behavior.ref)

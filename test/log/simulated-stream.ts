@@ -17,7 +17,7 @@ export function simulatedStream(seed = 1): SimulatedStream {
   const world = simulatedWorld(seed)
   const observer = { stored() {}, lost() {}, purged() {} }
   const broker = createBroker({ world, observer, syncInterval: 0 })
-  const stream = broker.port(createNode(world, 'n').life)
+  const stream = broker.port(createNode(world, 'n').life, 'n1')
   return {
     world,
     stream,

@@ -30,6 +30,14 @@ const faults = [
   'store-late',
 ] as const
 type Fault = (typeof faults)[number]
+const fates = ['lost-request', 'lost-reply', 'late-commit', 'refused'] as const
+
+/** A fate meets a commit that is under way; readers alone store, and have no processors; who hands over does so once. */
+const impossible = [
+  ...fates.flatMap((fate) => [`${fate} × idle`, `${fate} × processing`]),
+  'slow-processor × storing',
+  'hand-over × handing-over',
+]
 
 /** ms in which things happen, and in which everything must then come to rest. */
 const span = 10_000
@@ -42,6 +50,7 @@ export const clusterSuite: Suite = {
   name: 'cluster',
   faults,
   states: unitStates,
+  impossible,
   planted: [
     'fence-on-the-wrong-message',
     'blind-resend',
@@ -183,75 +192,89 @@ class Run {
 
   #inflict(fault: Fault, unit: Unit): void {
     const state = unit.state()
+    this.#note(`fault ${fault} while ${unit.resource} of ${unit.owner} is ${state}`)
+    if (this.#carryOut(fault, unit, state)) this.#count(fault, state)
+  }
+
+  #count(fault: Fault, state: UnitState): void {
     this.#faults++
     const row = this.#coverage[fault] ?? {}
     this.#coverage[fault] = row
     row[state] = (row[state] ?? 0) + 1
-    this.#note(`fault ${fault} while ${unit.resource} of ${unit.owner} is ${state}`)
-    this.#carryOut(fault, unit)
   }
 
-  #carryOut(fault: Fault, unit: Unit): void {
+  /** Whether it took effect at once; a fate is counted when it meets a commit. */
+  #carryOut(fault: Fault, unit: Unit, state: UnitState): boolean {
     const { node } = unit.life
     const { broker, slot, group } = this.#cluster
     const ms = (least: number, most: number): number => least + this.#world.random() * (most - least)
     switch (fault) {
       case 'crash':
         this.#cluster.crash(node)
-        return
+        return true
       case 'pause':
         this.#cluster.pause(node, ms(100, 4_000))
-        return
+        return true
       case 'cut':
         node.cutUntil = this.#world.monotonic() + ms(50, 3_000)
         if (this.#world.random() < 0.7) broker.cutReadings(node.name)
-        return
+        return true
       case 'clock-jump':
         node.jump(ms(-600_000, 600_000))
-        return
+        return true
       case 'election':
         broker.elect(false)
-        return
+        return true
       case 'lost-tail':
-        this.#note(`${broker.elect(this.#cluster.lazy)} messages are lost`)
-        return
+        return this.#loseTail()
       case 'stale-leader':
         broker.beStale(ms(50, 600))
-        return
+        return true
       case 'full-stream':
         broker.fill(ms(100, 2_000))
-        return
+        return true
       case 'lost-request':
       case 'lost-reply':
       case 'late-commit':
       case 'refused':
-        broker.doom(node.name, fault)
-        return
+        broker.doom(node.name, fault, (owner) => this.#met(fault, owner))
+        return false
       case 'reading-cut':
         broker.cutReadings(node.name)
-        return
+        return true
       case 'second-owner':
         this.#cluster.start(unit.resource)
-        return
+        return true
       case 'hand-over':
         this.#cluster.handOver(unit)
-        return
+        return state !== 'handing-over'
       case 'source-killed':
         unit.resource === 'reader.group' ? group.kill() : slot.kill()
-        return
+        return true
       case 'processor-restarted':
         if (!unit.disturb()) unit.kill()
-        return
+        return true
       case 'store-away':
         this.#cluster.kv.goAway(ms(200, 4_000))
-        return
+        return true
       case 'store-late':
         this.#cluster.kv.lag(ms(100, 2_000))
         this.#world.setTimer(ms(500, 3_000), () => this.#cluster.kv.lag(0))
-        return
+        return true
       case 'slow-processor':
-        unit.slow(20)
         this.#world.setTimer(ms(200, 3_000), () => unit.slow(1))
+        return unit.slow(20)
     }
+  }
+
+  #loseTail(): boolean {
+    const lost = this.#cluster.broker.elect(this.#cluster.lazy)
+    this.#note(`${lost} messages are lost`)
+    return lost > 0
+  }
+
+  #met(fault: Fault, owner: string): void {
+    const unit = this.#cluster.units().find((one) => one.owner === owner)
+    if (unit !== undefined) this.#count(fault, unit.state())
   }
 }

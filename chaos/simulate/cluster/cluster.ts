@@ -160,7 +160,7 @@ export function createCluster(init: ClusterInit): Cluster {
       ensure(resource)
     }
     note(`${resource} starts as ${owner}`)
-    const port = broker.port(life)
+    const port = broker.port(life, owner)
     const unit =
       kind === 'reader'
         ? startReader({

@@ -36,9 +36,9 @@ export interface Broker {
   readonly store: StreamStore
   /** `messages`: requests that arrived and messages that were delivered. */
   readonly figures: { messages: number; commits: number; refused: number }
-  port(life: Life): StreamPort
-  /** The next commit of this node meets this. */
-  doom(node: string, fate: Fate): void
+  port(life: Life, owner: string): StreamPort
+  /** The next commit of this node meets this; `met` is told whose it was. */
+  doom(node: string, fate: Fate, met: (owner: string) => void): void
   /** A new leader. `lose`: without the tail that was not synced. Gives the number of messages lost. */
   elect(lose: boolean): number
   /** The deposed leader answers reads until then. */
@@ -66,7 +66,7 @@ export function createBroker(init: BrokerInit): Broker {
   const { world, syncInterval } = init
   const store = createStreamStore(world, init.observer)
   const figures = { messages: 0, commits: 0, refused: 0 }
-  const fates = new Map<string, Fate>()
+  const fates = new Map<string, { readonly fate: Fate; readonly met: (owner: string) => void }>()
   const readings = new Set<Reading>()
   let leadership = 0
   let awayUntil = 0
@@ -131,10 +131,12 @@ export function createBroker(init: BrokerInit): Broker {
     return { kind: 'committed', sequence }
   }
 
-  function commit(life: Life, messages: readonly StreamMessage[], deadlineMs: number): Promise<Outcome> {
+  function commit(life: Life, owner: string, messages: readonly StreamMessage[], deadlineMs: number): Promise<Outcome> {
     const batch = messages.map((message) => ({ ...message, payload: Uint8Array.from(message.payload) }))
-    const fate = fates.get(life.node.name)
+    const doomed = fates.get(life.node.name)
+    const fate = doomed?.fate
     fates.delete(life.node.name)
+    doomed?.met(owner)
     return new Promise((resolve) => {
       const timer = life.world.setTimer(deadlineMs, () => resolve({ kind: 'ambiguous', why: 'no reply in time' }))
       if (fate === 'lost-request') return
@@ -244,8 +246,8 @@ export function createBroker(init: BrokerInit): Broker {
   return {
     store,
     figures,
-    port: (life) => ({
-      commit: (messages, deadlineMs) => commit(life, messages, deadlineMs),
+    port: (life, owner) => ({
+      commit: (messages, deadlineMs) => commit(life, owner, messages, deadlineMs),
       last: (subject, deadlineMs) =>
         ask(life, deadlineMs, () => {
           const stale = world.monotonic() < staleUntil && staleNodes.has(life.node.name)
@@ -271,7 +273,7 @@ export function createBroker(init: BrokerInit): Broker {
         return ask(life, deadlineMs, () => store.purge(subject, keep), slowness === 1 ? extra : 0)
       },
     }),
-    doom: (node, fate) => void fates.set(node, fate),
+    doom: (node, fate, met) => void fates.set(node, { fate, met }),
     elect(lose) {
       leadership++
       const now = world.monotonic()

@@ -146,6 +146,7 @@ export function startOwner(init: OwnerUnitInit): Unit {
     },
     slow(factor) {
       slowness = factor
+      return true
     },
   }
 }

@@ -154,6 +154,6 @@ export function startReader(init: ReaderUnitInit): Unit {
     kill: () => end(new Error('killed')),
     hurry() {},
     disturb: () => false,
-    slow() {},
+    slow: () => false,
   }
 }

@@ -23,8 +23,8 @@ export interface Unit {
   hurry(): void
   /** Its connection to the source, or a processor of it, is lost. Gives whether there was one. */
   disturb(): boolean
-  /** Its processors take so many times longer. */
-  slow(factor: number): void
+  /** Its processors take so many times longer. Gives whether it has any. */
+  slow(factor: number): boolean
 }
 
 /** A port that knows whether a commit of this unit is under way. */
