@@ -79,7 +79,12 @@ const zombie =
         const woken = performance.now()
         await stage.until(
           'the log refuses what the woken node sends',
-          async () => sleeper.said(fencedOff) > before && (heard() || performance.now() - woken > hearingMs),
+          async () => {
+            const waited = performance.now() - woken
+            if (sleeper.said(fencedOff) > before) return heard() || waited > hearingMs
+            // Who has seen first that its lease is gone stops what it had, and may say nothing of the refusal.
+            return waited > 2 * hearingMs
+          },
         )
         const seen = heard()
         refusals.set(subject, (refusals.get(subject) ?? 0) + (seen ? 1 : 0))
