@@ -77,15 +77,12 @@ const zombie =
         const heard = () => existsSync(`${file}.refused`) && readFileSync(`${file}.refused`, 'utf8') === asleep.subject
         sleeper.signal('SIGCONT')
         const woken = performance.now()
-        await stage.until(
-          'the log refuses what the woken node sends',
-          async () => {
-            const waited = performance.now() - woken
-            if (sleeper.said(fencedOff) > before) return heard() || waited > hearingMs
-            // Who has seen first that its lease is gone stops what it had, and may say nothing of the refusal.
-            return waited > 2 * hearingMs
-          },
-        )
+        await stage.until('the log refuses what the woken node sends', async () => {
+          const waited = performance.now() - woken
+          if (sleeper.said(fencedOff) > before) return heard() || waited > hearingMs
+          // Who has seen first that its lease is gone stops what it had, and may say nothing of the refusal.
+          return waited > 2 * hearingMs
+        })
         const seen = heard()
         refusals.set(subject, (refusals.get(subject) ?? 0) + (seen ? 1 : 0))
         recoveries.push(await stage.recovered())
