@@ -7,7 +7,7 @@
  * A flush goes out when a frame is full, when all frames together are, when 2 ms have passed since its first record, or at once when the socket has
  * nothing more, the log nothing of ours, and the last flush is 2 ms ago.
  *
- * To a cluster's log one flush is on its way at a time, and the next leaves `pace` after it. There each frame is a message
+ * To a cluster's log what is not full waits for the flush that is on its way, and leaves `pace` after it. There each frame is a message
  * that three servers sync, whatever it holds: many small ones fill servers and nodes without carrying more.
  */
 import type { LanePosition, ReaderState } from '../checkpoint/checkpoint.js'

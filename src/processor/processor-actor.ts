@@ -40,7 +40,7 @@ export interface ProcessorArgs {
   readonly dataDirectory: string
   readonly consumer: string
   /**
-   * Cluster: the actor that is asked, before anything is opened, whether this node still owns the partition. A zombie that
+   * Cluster: the actor that is asked, before anything is opened (modules are loaded meanwhile), whether this node still owns the partition. A zombie that
    * wakes with its connections closed must not open them anew, for that ends those of its successor.
    */
   readonly permit?: string | null
